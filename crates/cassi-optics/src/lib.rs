@@ -1,0 +1,1 @@
+//! CASSI instruments: masks, dispersion, exact operators and detectors.

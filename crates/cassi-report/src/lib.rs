@@ -1,0 +1,1 @@
+//! Figures, tables and the offline HTML page of a CASSI evaluation.

@@ -1,0 +1,1 @@
+//! Procedural hyperspectral scenes with measured-reflectance statistics, and RGB photographs lifted to spectra.

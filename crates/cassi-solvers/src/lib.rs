@@ -1,0 +1,1 @@
+//! Classical reconstruction of coded snapshots: GAP-TV over any linear operator.
