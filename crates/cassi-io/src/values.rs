@@ -111,6 +111,8 @@ macro_rules! on_values {
     };
 }
 
+pub(crate) use on_values;
+
 impl Values {
     /// How many numbers.
     pub fn len(&self) -> usize {
