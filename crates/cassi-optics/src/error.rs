@@ -7,7 +7,7 @@ use cassi_core::{InstrumentError, ShapeError};
 #[non_exhaustive]
 pub enum OpticsError {
     /// A TOML file that is not what it should be.
-    #[error("{origin}:{line}: {message}{}", did_you_mean(nearest.as_deref()))]
+    #[error("{origin}:{line}: {message}{}", did_you_mean(nearest))]
     Toml {
         /// The file, or what stands for one.
         origin: String,
@@ -29,8 +29,78 @@ pub enum OpticsError {
     /// An array of the wrong shape.
     #[error(transparent)]
     Shape(#[from] ShapeError),
+    /// A mask and a scene or snapshot that do not belong together.
+    #[error("{what} has shape {found:?}, but instrument `{instrument}` {expected}")]
+    Fit {
+        /// What does not fit, e.g. "the mask".
+        what: &'static str,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The instrument's name.
+        instrument: String,
+        /// What the instrument expects, in words with numbers.
+        expected: String,
+    },
+    /// A number that is not finite, or a value that cannot be a transmittance.
+    #[error("{what}{at:?} is {found}, expected {expected}")]
+    Value {
+        /// The array, e.g. "mask".
+        what: &'static str,
+        /// Where, in the order of its axes.
+        at: Vec<usize>,
+        /// The value met.
+        found: f32,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// A mask recipe with an impossible parameter.
+    #[error("mask recipe: {field} is {found}, expected {expected}")]
+    Recipe {
+        /// The parameter.
+        field: &'static str,
+        /// Its value.
+        found: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// No shipped mask of this name.
+    #[error("no shipped mask is called `{name}` (there are {known}){}", did_you_mean(nearest))]
+    UnknownMask {
+        /// The name asked for.
+        name: String,
+        /// All names.
+        known: String,
+        /// The name most like it.
+        nearest: Option<String>,
+    },
+    /// A mask that is not the one its card describes.
+    #[error(
+        "mask `{name}` is not what its card says: found {found}, expected {expected}; take the file from masks/"
+    )]
+    Card {
+        /// The card's name.
+        name: String,
+        /// Shape or hash of what is there.
+        found: String,
+        /// Shape and hash of the card.
+        expected: String,
+    },
+    /// A noise model that cannot be read.
+    #[error("noise `{found}` is not possible: expected {expected}")]
+    Noise {
+        /// The text given.
+        found: String,
+        /// What may be written.
+        expected: &'static str,
+    },
 }
 
-fn did_you_mean(nearest: Option<&str>) -> String {
-    nearest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+impl OpticsError {
+    pub(crate) fn recipe(field: &'static str, found: impl ToString, expected: &'static str) -> Self {
+        Self::Recipe { field, found: found.to_string(), expected }
+    }
+}
+
+fn did_you_mean(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
 }

@@ -13,6 +13,7 @@
 mod error;
 mod instrument;
 mod kernels;
+pub mod mask;
 mod operator;
 
 pub use error::OpticsError;
