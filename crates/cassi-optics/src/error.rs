@@ -53,6 +53,16 @@ pub enum OpticsError {
         /// What would be right.
         expected: &'static str,
     },
+    /// A place that does not exist.
+    #[error("there is no {what} {at:?}: the shape is {shape:?}")]
+    Outside {
+        /// What was asked for, e.g. "detector pixel".
+        what: &'static str,
+        /// The indices asked for, from 0.
+        at: Vec<usize>,
+        /// The shape that they must stay below.
+        shape: Vec<usize>,
+    },
     /// A mask recipe with an impossible parameter.
     #[error("mask recipe: {field} is {found}, expected {expected}")]
     Recipe {
