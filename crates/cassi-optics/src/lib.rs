@@ -18,6 +18,8 @@
 //! # Ok::<(), cassi_optics::OpticsError>(())
 //! ```
 
+#[cfg(test)]
+mod catalogue;
 mod convention;
 pub mod detector;
 mod error;
