@@ -256,7 +256,7 @@ impl Storages<'_> {
         let data = &self.read[key];
         let last = (shape.iter().zip(&steps))
             .try_fold(offset, |at, (&n, &step)| at.checked_add(n.saturating_sub(1).checked_mul(step)?));
-        if n > 0 && !last.is_some_and(|last| last < data.len() / kind.size()) {
+        if n > 0 && last.is_none_or(|last| last >= data.len() / kind.size()) {
             return Err(wrong("a tensor that leaves its storage"));
         }
         let values = gather(kind, data, self.endian, &shape, &steps, offset, n);
