@@ -48,5 +48,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let n = cube.as_slice().len() as f64;
     let sum = |f: fn(f64) -> f64| cube.as_slice().iter().map(|&v| f(f64::from(v))).sum::<f64>() / n;
     println!("cassi seconds={seconds:.4} mean={:.7} rms={:.7}", sum(|v| v), sum(|v| v * v).sqrt());
+    eprintln!("kernels: {}", cassi_solvers::kernel_name());
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! Reconstructs every scene of a folder from its noise-free snapshot and prints a table of unit-peak PSNRs.
 //!
 //! Usage: `validation_table [train|validation] [key=value ...]`, the settings as `--set` takes them; besides,
-//! `noise=SIGMA` adds Gaussian noise of which the method is told nothing, and `mask=FILE` replaces the benchmark's.
+//! `noise=SIGMA` adds Gaussian noise, `known=SIGMA` tells the method a level (it is told nothing otherwise), and
+//! `mask=FILE` replaces the benchmark's.
 //! The scenes lie in `$CASSI_SHARED/scenes`.
 
 use std::path::{Path, PathBuf};
@@ -35,10 +36,12 @@ fn psnr_unit_peak(truth: &Cube, estimate: &Cube) -> f64 {
 fn main() -> Result<(), Error> {
     let shared = PathBuf::from(std::env::var("CASSI_SHARED").map_err(|_| "set CASSI_SHARED to the data folder")?);
     let (mut folder, mut sigma, mut settings) = ("validation".to_string(), 0.0, Vec::new());
+    let mut noise = NoiseLevel::Unknown;
     let mut mask_path = shared.join("masks/mask256.mat");
     for argument in std::env::args().skip(1) {
         match argument.split_once('=') {
             Some(("noise", value)) => sigma = value.parse()?,
+            Some(("known", value)) => noise = NoiseLevel::Known(value.parse()?),
             Some(("mask", value)) => mask_path = value.into(),
             Some((key, value)) => settings.push((key.to_string(), value.to_string())),
             None => folder = argument,
@@ -62,7 +65,7 @@ fn main() -> Result<(), Error> {
             instrument: &instrument,
             operator: Some(&camera),
             mask: Some(&mask),
-            noise: NoiseLevel::Unknown,
+            noise,
             warm_start: None,
         };
         let result = method.reconstruct(&problem, &mut Silent)?;
@@ -70,6 +73,7 @@ fn main() -> Result<(), Error> {
         let psnr = psnr_unit_peak(&truth, &result.cube);
         let (time, residual) = (result.elapsed.as_secs_f64(), result.residual.unwrap_or(f64::NAN));
         println!("| {name} | {psnr:.2} | {time:.2} | {residual:.4} |");
+        result.notes.iter().for_each(|note| eprintln!("{name}: {note}"));
         total += psnr;
         seconds += time;
         if name.starts_with("kaist") {

@@ -75,6 +75,11 @@ pub(crate) fn best() -> &'static Kernel {
     BEST.get_or_init(|| KERNELS.iter().find(|k| (k.available)()).expect("the portable kernel runs everywhere"))
 }
 
+/// Name of the instruction set that the solvers' kernels use on this CPU: `avx2` or `portable`.
+pub fn kernel_name() -> &'static str {
+    best().name
+}
+
 /// Checks that every slice is a framed row of this width: what makes unchecked vector access sound.
 #[cfg(target_arch = "x86_64")]
 fn assert_framed(width: usize, rows: &[&[f32]]) {
