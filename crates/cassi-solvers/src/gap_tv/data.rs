@@ -111,7 +111,12 @@ impl<'a> Misfit<'a> {
 
 /// Solves `M u = r` for a symmetric positive definite `M` by at most `limit` steps of conjugate gradients from
 /// `u = 0`; stops early at rounding level.
-pub(crate) fn conjugate_gradients(mut apply: impl FnMut(&[f32], &mut [f32]), r: &[f32], u: &mut [f32], limit: usize) {
+pub(crate) fn conjugate_gradients(
+    mut apply: impl FnMut(&[f32], &mut [f32]),
+    r: &[f32],
+    u: &mut [f32],
+    limit: usize,
+) {
     let dot = cassi_core::check::dot;
     u.fill(0.0);
     let (mut rest, mut direction, mut image) = (r.to_vec(), r.to_vec(), vec![0.0; r.len()]);
