@@ -203,3 +203,53 @@ pub(crate) fn on_the_grid_of(truth: Cube, estimate: &Cube, context: &Context) ->
 pub(crate) fn parse_bands(text: &str) -> anyhow::Result<Wavelengths> {
     if text == "benchmark" { Ok(Wavelengths::benchmark()) } else { parse_wavelengths(text) }
 }
+
+/// What a file holds.
+#[derive(Debug, Clone, Copy, PartialEq, clap::ValueEnum)]
+pub(crate) enum Kind {
+    /// A spectral cube
+    Cube,
+    /// A snapshot
+    Snapshot,
+    /// A mask, in any convention
+    Mask,
+    /// One numeric array as it is stored
+    Array,
+    /// All arrays of a checkpoint or bundle, by name
+    Tensors,
+}
+
+/// Whether a path ends in one of these extensions.
+pub(crate) fn has_extension(path: &Path, extensions: &[&str]) -> bool {
+    path.extension().is_some_and(|e| extensions.iter().any(|known| e.eq_ignore_ascii_case(known)))
+}
+
+/// What a file holds, judged by its variables: a checkpoint, the field's names, else the number of axes.
+pub(crate) fn kind_of(source: &Source) -> anyhow::Result<Kind> {
+    if has_extension(&source.path, &["safetensors", "pth", "pt"]) {
+        return Ok(Kind::Tensors);
+    }
+    let info = cassi_io::inspect(&source.path)?;
+    let numeric: Vec<_> = info.variables.iter().filter(|v| v.range.is_some()).collect();
+    let wanted = source.item().0;
+    let named = |known: &[&str]| {
+        numeric.iter().any(|v| match wanted {
+            Some(wanted) => v.name == wanted && known.contains(&wanted),
+            None => known.contains(&v.name.trim_start_matches('/')),
+        })
+    };
+    if named(&["mask", "mask_3d_shift"]) {
+        return Ok(Kind::Mask);
+    }
+    if named(&["snapshot", "meas_real", "meas"]) {
+        return Ok(Kind::Snapshot);
+    }
+    if named(&["cube", "img", "img_expand", "HSI", "pred", "truth"]) {
+        return Ok(Kind::Cube);
+    }
+    match numeric.iter().filter(|v| wanted.is_none_or(|name| v.name == name)).map(|v| v.shape.len()).max() {
+        Some(3) => Ok(Kind::Cube),
+        Some(_) => Ok(Kind::Array),
+        None => bail!("{}: holds no numeric variable; see `cassi info`", source.path.display()),
+    }
+}

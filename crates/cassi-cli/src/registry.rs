@@ -1,7 +1,7 @@
 //! Methods by name: what exists, what is still missing, and how each is made from its settings.
 
 use anyhow::bail;
-use cassi_core::{Family, MethodCard, Reconstructor};
+use cassi_core::{Family, InstrumentDescription, Mask, MethodCard, Reconstructor};
 use cassi_solvers::GapTv;
 
 use crate::config::nearest;
@@ -85,6 +85,11 @@ pub(crate) fn build(name: &str, settings: &[(String, String)]) -> anyhow::Result
             nearest(name, names().into_iter())
         ),
     }
+}
+
+/// Every method of this build, with default settings, that can work on snapshots of this instrument and mask.
+pub(crate) fn all_for(_: &InstrumentDescription, _: &Mask) -> anyhow::Result<Vec<Box<dyn Reconstructor>>> {
+    Ok(vec![Box::new(GapTv::default())])
 }
 
 /// `key=value` of `--set`.

@@ -3,25 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
 use cassi_core::NamedTensors;
 use cassi_io::{Metadata, Source, TensorPrecision};
 
 use super::Outcome;
 use crate::context::Context;
-use crate::inputs::{self, AxisOptions};
-
-/// What a file holds.
-#[derive(Debug, Clone, Copy, PartialEq, clap::ValueEnum)]
-enum Kind {
-    Cube,
-    Snapshot,
-    Mask,
-    /// One numeric array as it is stored
-    Array,
-    /// All arrays of a checkpoint or bundle, by name
-    Tensors,
-}
+use crate::inputs::{self, AxisOptions, Kind, has_extension};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -54,7 +41,8 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     inputs::refuse_overwriting(&args.output, &[&source.path])?;
     let kind = match args.kind {
         Some(kind) => kind,
-        None => guess(&source, &args.output)?,
+        None if has_extension(&args.output, &["safetensors"]) => Kind::Tensors,
+        None => inputs::kind_of(&source)?,
     };
     let provenance = Some(context.provenance(&[&source.path])?);
     match kind {
@@ -104,38 +92,4 @@ fn write_tensors(
         cassi_io::write_arrays(output, tensors, &Metadata { provenance, ..Metadata::default() })?;
     }
     Ok(())
-}
-
-fn has_extension(path: &Path, extensions: &[&str]) -> bool {
-    path.extension().is_some_and(|e| extensions.iter().any(|known| e.eq_ignore_ascii_case(known)))
-}
-
-/// What a file holds, judged by its variables: a checkpoint, the field's names, else the number of axes.
-fn guess(source: &Source, output: &Path) -> anyhow::Result<Kind> {
-    if has_extension(&source.path, &["safetensors", "pth", "pt"]) || has_extension(output, &["safetensors"]) {
-        return Ok(Kind::Tensors);
-    }
-    let info = cassi_io::inspect(&source.path)?;
-    let numeric: Vec<_> = info.variables.iter().filter(|v| v.range.is_some()).collect();
-    let wanted = source.item().0;
-    let named = |known: &[&str]| {
-        numeric.iter().any(|v| match wanted {
-            Some(wanted) => v.name == wanted && known.contains(&wanted),
-            None => known.contains(&v.name.trim_start_matches('/')),
-        })
-    };
-    if named(&["mask", "mask_3d_shift"]) {
-        return Ok(Kind::Mask);
-    }
-    if named(&["snapshot", "meas_real", "meas"]) {
-        return Ok(Kind::Snapshot);
-    }
-    if named(&["cube", "img", "img_expand", "HSI", "pred", "truth"]) {
-        return Ok(Kind::Cube);
-    }
-    match numeric.iter().filter(|v| wanted.is_none_or(|name| v.name == name)).map(|v| v.shape.len()).max() {
-        Some(3) => Ok(Kind::Cube),
-        Some(_) => Ok(Kind::Array),
-        None => bail!("{}: holds no numeric variable; see `cassi info`", source.path.display()),
-    }
 }

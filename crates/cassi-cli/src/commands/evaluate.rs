@@ -50,8 +50,32 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         context.print_json(&serde_json::to_value(&scores)?);
         return Ok(Outcome::Done);
     }
-    for (name, value, unit) in scores.summary() {
-        println!("{name:<18} {value:>9.4} {unit}");
-    }
+    print_scores(&scores);
     Ok(Outcome::Done)
+}
+
+/// One line a figure, under the names of `--json`.
+fn print_scores(scores: &Scores) {
+    let lines = [
+        ("psnr_unit_peak", scores.psnr_unit_peak, "dB"),
+        ("psnr_mst", scores.psnr_mst, "dB"),
+        ("psnr_matlab", scores.psnr_matlab, "dB"),
+        ("ssim_unit_peak", scores.ssim_unit_peak, ""),
+        ("ssim_mst", scores.ssim_mst, ""),
+        ("ssim_matlab", scores.ssim_matlab, ""),
+        ("sam_deg", scores.sam_deg, "degrees"),
+        ("sam_matlab_deg", scores.sam_matlab_deg, "degrees"),
+        ("rmse", scores.rmse, ""),
+        ("mrae", scores.mrae, ""),
+        ("ergas", scores.ergas, ""),
+        ("ergas_matlab", scores.ergas_matlab, ""),
+    ];
+    for (name, value, unit) in lines {
+        println!("{}", format!("{name:<18} {value:>9.4} {unit}").trim_end());
+    }
+    let (low, high) = scores
+        .psnr_unit_peak_per_band
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &v| (low.min(v), high.max(v)));
+    println!("psnr_unit_peak by band: {low:.2} to {high:.2} dB; all bands with --json");
 }
