@@ -5,7 +5,9 @@
 #![cfg(feature = "torch")]
 
 pub mod arch;
+pub mod device;
 mod error;
+pub mod train;
 pub mod weights;
 
 pub use error::{NetsError, WeightsMismatch};
