@@ -17,11 +17,7 @@ fn conv(place: &Place, from: i64, to: i64, kernel: Kernel) -> BinaryConv {
 
 /// Convolution, normalisation, ReLU.
 fn unit(place: &Place, from: i64, to: i64, kernel: Kernel) -> Chain {
-    chain![
-        conv(&place.at("conv1"), from, to, kernel),
-        BatchNorm::new(&place.at("bn1"), to),
-        Activation::Relu,
-    ]
+    chain![conv(&place.at("conv1"), from, to, kernel), BatchNorm::new(&place.at("bn1"), to), Activation::Relu,]
 }
 
 fn outer(place: &Place, channels: i64) -> Box<dyn Layer> {

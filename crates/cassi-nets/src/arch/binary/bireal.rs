@@ -16,11 +16,7 @@ fn conv(place: &Place, from: i64, to: i64, kernel: Kernel) -> BinaryConv {
 
 /// Sign, convolution (of the name given), normalisation.
 fn unit(place: &Place, name: &str, from: i64, to: i64, kernel: Kernel) -> Chain {
-    chain![
-        Sign::Quadratic,
-        conv(&place.at(name), from, to, kernel),
-        BatchNorm::new(&place.at("bn1"), to),
-    ]
+    chain![Sign::Quadratic, conv(&place.at(name), from, to, kernel), BatchNorm::new(&place.at("bn1"), to),]
 }
 
 impl Family for BiReal {

@@ -67,7 +67,14 @@ impl Kernel {
 }
 
 impl BinaryConv {
-    fn build(place: &Place, shape: [i64; 4], stored: &[i64], kernel: Kernel, rule: Rule, start: Init) -> Self {
+    fn build(
+        place: &Place,
+        shape: [i64; 4],
+        stored: &[i64],
+        kernel: Kernel,
+        rule: Rule,
+        start: Init,
+    ) -> Self {
         let latent = place.latent("weight", stored, start);
         Self { latent, shape, rule, stride: kernel.stride, groups: kernel.groups }
     }
@@ -185,7 +192,8 @@ mod tests {
         for channel in 0..3 {
             let latent = w.detach().get(channel).flatten(0, -1);
             let scale = latent.abs().mean(Kind::Double).double_value(&[]);
-            let (latent, binary) = (Vec::<f64>::try_from(latent).unwrap(), binary.get(channel).flatten(0, -1));
+            let (latent, binary) =
+                (Vec::<f64>::try_from(latent).unwrap(), binary.get(channel).flatten(0, -1));
             let gradient = Vec::<f64>::try_from(w.grad().get(channel).flatten(0, -1)).unwrap();
             for ((w, b), g) in latent.iter().zip(Vec::<f64>::try_from(binary).unwrap()).zip(gradient) {
                 // Two additions of numbers of size one in double precision.

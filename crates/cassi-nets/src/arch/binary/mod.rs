@@ -26,7 +26,8 @@ use tch::Tensor;
 use tch::nn::Path;
 
 use super::layers::{pad_to_multiple, unshear_snapshot};
-use super::{Layout, MaskForm, Network, Options};
+use super::{Layout, MaskForm, Network, Options, Shape};
+use crate::NetsError;
 use layers::{FloatConv, Layer, Pass};
 use place::Place;
 use sign::Estimator;
@@ -63,21 +64,27 @@ pub struct BinaryNet {
 }
 
 impl BinaryNet {
-    /// Builds one of [`METHODS`] below `path` with freshly drawn parameters; `None` for any other name.
+    /// Builds one of [`METHODS`] below `path` with freshly drawn parameters.
     ///
-    /// # Panics
-    /// If the width differs from the number of bands: the residual around the body needs them equal.
-    pub fn new(method: &str, options: &Options, path: &Path<'_>) -> Option<Self> {
-        let family = family(method)?;
-        let (bands, width) = (options.shape.bands as i64, options.shape.width as i64);
-        assert_eq!(bands, width, "`{method}` needs as many channels as bands");
+    /// # Errors
+    /// If the method is none of them, or the width differs from the number of bands: the residual around the body
+    /// needs them equal.
+    pub fn new(method: &str, options: &Options, path: &Path<'_>) -> Result<Self, NetsError> {
+        let Some(family) = family(method) else {
+            return Err(NetsError::Method { found: method.into(), expected: METHODS.join(", ") });
+        };
+        let Shape { bands, width, .. } = options.shape;
+        if bands != width || bands == 0 {
+            return Err(NetsError::Sizes { method: method.into(), bands, width });
+        }
+        let (bands, width) = (bands as i64, width as i64);
         let binary = RefCell::new(Vec::new());
         let place = Place::new(path.clone(), &binary);
         let conv_in = FloatConv::new(&place.at("conv_in"), bands, width, 3, 1);
         let fution = FloatConv::point_with_bias(&place.at("fution"), 2 * bands, bands);
         let body = Body::new(&place.at("body").at(0), family, width);
         let conv_out = FloatConv::new(&place.at("conv_out"), width, bands, 3, 1);
-        Some(Self {
+        Ok(Self {
             fution,
             conv_in,
             body,
@@ -132,6 +139,10 @@ impl Network for BinaryNet {
             Layout::Standard => MaskForm::Plain,
             Layout::TsaReal => MaskForm::None,
         }
+    }
+
+    fn set_progress(&self, fraction: f64) {
+        self.progress.set(fraction);
     }
 
     fn record_taps(&self) {
