@@ -143,6 +143,15 @@ impl Values {
         })
     }
 
+    /// How many numbers are NaN or infinite.
+    pub fn not_finite(&self) -> usize {
+        match self {
+            Self::F32(v) => v.iter().filter(|x| !x.is_finite()).count(),
+            Self::F64(v) => v.iter().filter(|x| !x.is_finite()).count(),
+            _ => 0,
+        }
+    }
+
     /// Whether these are integers.
     pub fn is_integer(&self) -> bool {
         !matches!(self, Self::F32(_) | Self::F64(_))
