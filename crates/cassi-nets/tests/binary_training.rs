@@ -46,16 +46,16 @@ fn a_few_steps_fit_one_sample() {
     for method in METHODS {
         tch::manual_seed(2);
         let (store, network) = network(method, Layout::Standard);
-        let (x, mask) = (random(&[2, 28, 16, 16]), random(&[1, 28, 16, 16]));
+        let (x, mask) = (random(&[1, 28, 16, 16]), random(&[1, 28, 16, 16]));
         let truth = &x * 0.5 + 0.2;
-        let mut optimizer = nn::Adam::default().build(&store, 2e-3).expect("Adam");
+        let mut optimizer = nn::Adam::default().build(&store, 5e-3).expect("Adam");
         let mut losses = Vec::new();
-        for _ in 0..40 {
+        for _ in 0..16 {
             let loss = (network.forward(&x, Some(&mask), true) - &truth).square().mean(Kind::Float);
             losses.push(loss.double_value(&[]));
             optimizer.backward_step(&loss);
         }
-        assert!(losses[39] < 0.5 * losses[0], "{method}: loss {} became {}", losses[0], losses[39]);
+        assert!(losses[15] < 0.5 * losses[0], "{method}: loss {} became {}", losses[0], losses[15]);
     }
 }
 
@@ -69,13 +69,13 @@ fn latent_weights_without_a_scale_stay_within_one() {
             let _ = tch::no_grad(|| variables[name].shallow_clone().g_mul_scalar_(100.0));
         }
         let (x, mask) = (random(&[1, 28, 16, 16]), random(&[1, 28, 16, 16]));
-        evaluate(&network, &x, Some(&mask));
+        let _ = evaluate(&network, &x, Some(&mask));
         let largest = |name: &String| variables[name].abs().max().double_value(&[]);
         assert!(
             network.binary_weights().iter().any(|name| largest(name) > 1.0),
             "evaluation changes nothing"
         );
-        network.forward(&x, Some(&mask), true);
+        let _ = network.forward(&x, Some(&mask), true);
         assert!(network.binary_weights().iter().all(|name| largest(name) <= 1.0), "{method}");
     }
 }
