@@ -175,8 +175,11 @@ fn power_of_two_near(x: &Tensor) -> Tensor {
 
 #[cfg(test)]
 mod tests {
-    use tch::Device;
+    use std::cell::RefCell;
 
+    use tch::{Device, nn};
+
+    use super::super::sign::Estimator;
     use super::*;
 
     fn weight() -> Tensor {
@@ -200,6 +203,26 @@ mod tests {
                 assert!((b - scale * w.signum()).abs() < 1e-15);
                 assert_eq!(g, if w.abs() <= 1.0 { 1.0 } else { 0.0 });
             }
+        }
+    }
+
+    #[test]
+    fn signs_without_a_scale_pass_the_gradient_and_differ_at_zero() {
+        for (rule, of_zero) in [(Rule::Sign, 0.0f32), (Rule::SignOfZeroIsOne, 1.0)] {
+            let (store, noted) = (nn::VarStore::new(Device::Cpu), RefCell::new(Vec::new()));
+            let place = Place::new(store.root(), &noted);
+            let conv = BinaryConv::new(&place, 4, 1, Kernel::POINT, rule);
+            let latent = [-3.0f32, 0.0, 0.25, 1.5];
+            tch::no_grad(|| conv.latent.shallow_clone().copy_(&Tensor::from_slice(&latent).view([1, 4, 1, 1])));
+            let pass = Pass { train: false, estimator: Estimator::at(0.0), taps: &RefCell::new(None) };
+            let weight = conv.weight(&pass);
+            (&weight * Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0]).view([1, 4, 1, 1])).sum(Kind::Float).backward();
+            assert_eq!(Vec::<f32>::try_from(weight.flatten(0, -1)).unwrap(), [-1.0, of_zero, 1.0, 1.0]);
+            assert_eq!(
+                Vec::<f32>::try_from(conv.latent.grad().flatten(0, -1)).unwrap(),
+                [1.0, 2.0, 3.0, 4.0]
+            );
+            assert_eq!(noted.into_inner(), [".weight"], "a binary weight is noted");
         }
     }
 
