@@ -59,9 +59,9 @@ mod torch {
     pub(super) fn main() {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         let value = |name: &str, default: &str| option(&arguments, name).unwrap_or(default.to_string());
-        let weights = option(&arguments, "--weights").map(PathBuf::from).or_else(|| {
-            std::env::var_os("CASSI_SHARED").map(|folder| PathBuf::from(folder).join("weights"))
-        });
+        let weights = option(&arguments, "--weights")
+            .map(PathBuf::from)
+            .or_else(|| std::env::var_os("CASSI_SHARED").map(|folder| PathBuf::from(folder).join("weights")));
         let repeat: usize = value("--repeat", "5").parse().expect("--repeat takes a number");
         let threads = value("--threads", "2,1");
         let allocator = value("--allocator", "pinned");
@@ -105,7 +105,9 @@ mod torch {
         let options = Options::new(layout);
         let network = build(method, &options, &store.root()).expect("a known method");
         let official = folder.filter(|_| method == "bisrnet").map(|folder| {
-            folder.join(if layout == Layout::TsaReal { "bisrnet_real" } else { "bisrnet_sim" }).with_extension("safetensors")
+            folder
+                .join(if layout == Layout::TsaReal { "bisrnet_real" } else { "bisrnet_sim" })
+                .with_extension("safetensors")
         });
         let official = official.filter(|path| path.is_file());
         if let Some(path) = &official {

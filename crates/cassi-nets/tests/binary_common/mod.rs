@@ -50,7 +50,8 @@ pub(crate) fn published(method: &str) -> &str {
     }
 }
 
-/// A network with its parameters as they were drawn.
+/// A network with its parameters as they were drawn. Tests run beside each other, so libtorch gets one thread: several
+/// teams that wait for one another on the same cores are many times slower.
 pub(crate) fn network(method: &str, layout: Layout) -> (nn::VarStore, BinaryNet) {
     let store = nn::VarStore::new(Device::Cpu);
     let network =

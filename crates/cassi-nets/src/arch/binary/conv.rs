@@ -213,10 +213,14 @@ mod tests {
             let place = Place::new(store.root(), &noted);
             let conv = BinaryConv::new(&place, 4, 1, Kernel::POINT, rule);
             let latent = [-3.0f32, 0.0, 0.25, 1.5];
-            tch::no_grad(|| conv.latent.shallow_clone().copy_(&Tensor::from_slice(&latent).view([1, 4, 1, 1])));
+            tch::no_grad(|| {
+                conv.latent.shallow_clone().copy_(&Tensor::from_slice(&latent).view([1, 4, 1, 1]))
+            });
             let pass = Pass { train: false, estimator: Estimator::at(0.0), taps: &RefCell::new(None) };
             let weight = conv.weight(&pass);
-            (&weight * Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0]).view([1, 4, 1, 1])).sum(Kind::Float).backward();
+            (&weight * Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0]).view([1, 4, 1, 1]))
+                .sum(Kind::Float)
+                .backward();
             assert_eq!(Vec::<f32>::try_from(weight.flatten(0, -1)).unwrap(), [-1.0, of_zero, 1.0, 1.0]);
             assert_eq!(
                 Vec::<f32>::try_from(conv.latent.grad().flatten(0, -1)).unwrap(),
