@@ -22,6 +22,8 @@
 //! # }
 //! ```
 
+#![allow(clippy::disallowed_methods)] // this crate is where files are opened
+
 mod axes;
 mod bytes;
 mod error;
@@ -64,5 +66,5 @@ pub use save::{write_array, write_arrays, write_cube, write_mask, write_snapshot
 pub use source::Source;
 pub use tensor_file::{TensorPrecision, parse_safetensors, safetensors_bytes};
 pub use tensors::{read_tensors, read_tensors_with_metadata, write_tensors};
-pub use torch::parse_torch;
+pub use torch::{parse_torch, torch_tensor_names};
 pub use values::{Attribute, Content, Contents, Kind, Order, Values, Variable};

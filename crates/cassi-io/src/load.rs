@@ -97,6 +97,9 @@ fn first_not_finite(
     array: &ArrayD<f32>,
     axes: &'static str,
 ) -> Result<(), IoError> {
+    if array.as_slice().is_some_and(|values| values.iter().all(|v| v.is_finite())) {
+        return Ok(());
+    }
     match array.indexed_iter().find(|(_, v)| !v.is_finite()) {
         Some((place, &value)) => Err(IoError::NotFinite {
             path: source.path.clone(),
@@ -173,6 +176,10 @@ fn wrong_shape(source: &Source, name: &str, found: &[usize], expected: impl Into
     }
 }
 
+fn is_picture(contents: &Contents) -> bool {
+    matches!(contents.format.as_str(), "PNG" | "JPEG" | "TIFF")
+}
+
 fn is_matlab(contents: &Contents) -> bool {
     contents.format.starts_with("MAT")
 }
@@ -246,10 +253,11 @@ fn plane(
     source: &Source,
     name: &str,
     array: ArrayD<f32>,
+    picture: bool,
     notes: &mut Vec<String>,
 ) -> Result<Array2<f32>, IoError> {
     let shape = array.shape().to_vec();
-    let colour = name == crate::picture::NAME && shape.len() == 3;
+    let colour = picture && shape.len() == 3;
     let array = if colour {
         notes.push("a colour picture, taken as the mean of its channels".into());
         array.mean_axis(ndarray::Axis(2)).expect("at least one channel")
@@ -269,11 +277,11 @@ pub fn read_snapshot(source: &Source) -> Result<Loaded<Snapshot>, IoError> {
     let variable = pick::pick(&contents, source, Wanted::Snapshot)?;
     let name = pick::display_name(variable);
     let mut notes = Vec::new();
-    let rank = if name == crate::picture::NAME { None } else { Some(2) };
+    let rank = if is_picture(&contents) { None } else { Some(2) };
     let array = pick::numbers(variable, source, rank, &mut notes)?;
     let array = scaled(variable, array, Wanted::Snapshot, &mut notes);
     first_not_finite(source, &name, &array, "(row, column)")?;
-    let plane = plane(source, &name, array, &mut notes)?;
+    let plane = plane(source, &name, array, is_picture(&contents), &mut notes)?;
     let value =
         Snapshot::new(plane).map_err(|e| IoError::Meaning { path: source.path.clone(), source: e })?;
     let metadata = Metadata::of(&contents, variable);
@@ -292,7 +300,7 @@ pub fn read_mask(source: &Source, options: &ReadOptions) -> Result<Loaded<MaskFi
     let mut notes = Vec::new();
     let array = pick::numbers(variable, source, Some(3), &mut notes)?;
     let array = scaled(variable, array, Wanted::Mask, &mut notes);
-    let value = if array.ndim() == 3 && name != crate::picture::NAME {
+    let value = if array.ndim() == 3 && !is_picture(&contents) {
         let shape = array.shape().to_vec();
         if array.is_empty() {
             return Err(wrong_shape(source, &name, &shape, "no empty axis"));
@@ -304,7 +312,7 @@ pub fn read_mask(source: &Source, options: &ReadOptions) -> Result<Loaded<MaskFi
         MaskFile::Bands(array.into_dimensionality().expect("still three axes"))
     } else {
         first_not_finite(source, &name, &array, "(row, column)")?;
-        let plane = plane(source, &name, array, &mut notes)?;
+        let plane = plane(source, &name, array, is_picture(&contents), &mut notes)?;
         let mask = Mask::new(plane).map_err(|e| IoError::Meaning { path: source.path.clone(), source: e })?;
         MaskFile::Plain(mask)
     };

@@ -23,6 +23,17 @@ pub struct Metadata {
 }
 
 impl Metadata {
+    /// The texts to be written with an array, by key.
+    pub(crate) fn texts(&self) -> Vec<(&'static str, String)> {
+        let provenance = self.provenance.as_ref().map(ToString::to_string);
+        let texts = [
+            ("instrument", self.instrument.clone()),
+            ("provenance", provenance),
+            ("card", self.card.clone()),
+        ];
+        texts.into_iter().filter_map(|(key, text)| Some((key, text?))).collect()
+    }
+
     /// Gathers them from attributes of the variable, attributes of the file, or texts beside the variable.
     pub(crate) fn of(contents: &Contents, variable: &Variable) -> Self {
         Self::gather(contents, Some(variable))

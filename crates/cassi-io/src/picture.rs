@@ -12,7 +12,7 @@ use ndarray::{Array3, ArrayView2};
 use crate::{Contents, IoError, Order, ParseError, Values, Variable, read_bytes};
 
 /// The name that a picture's one variable is given.
-pub(crate) const NAME: &str = "image";
+const NAME: &str = "image";
 
 /// Largest side of a picture, and the most memory a decoder may take: 24 bytes a pixel of the largest cameras.
 const LARGEST_SIDE: u32 = 32_768;

@@ -53,9 +53,7 @@ fn write_item(path: &Path, item: &Item<'_>, metadata: &Metadata) -> Result<(), I
     let array = item.array.as_standard_layout();
     let data = array.as_slice().expect("C order");
     let unfit = |source: ParseError| IoError::Parse { path: path.into(), source };
-    let provenance = metadata.provenance.as_ref().map(ToString::to_string);
-    let texts = [("instrument", metadata.instrument.as_deref()), ("provenance", provenance.as_deref())];
-    let texts = texts.into_iter().filter_map(|(key, text)| Some((key, text?)));
+    let texts = metadata.texts();
     match output(path, item.what)? {
         Output::Hdf5 => {
             let dataset = Hdf5Dataset {
@@ -77,7 +75,7 @@ fn write_item(path: &Path, item: &Item<'_>, metadata: &Metadata) -> Result<(), I
             if let Some(nm) = item.wavelengths_nm {
                 variables.push(("wavelengths_nm", MatVariable::DoubleRow(nm)));
             }
-            variables.extend(texts.map(|(key, text)| (key, MatVariable::Text(text))));
+            variables.extend(texts.iter().map(|(key, text)| (*key, MatVariable::Text(text))));
             write_bytes(path, &mat5_bytes(&variables).map_err(unfit)?)
         }
         Output::Npy => write_bytes(path, &npy_bytes(array.shape(), data)),
@@ -86,7 +84,7 @@ fn write_item(path: &Path, item: &Item<'_>, metadata: &Metadata) -> Result<(), I
             if let Some(nm) = item.wavelengths_nm {
                 entries.push(("wavelengths_nm".into(), npy_f64(nm)));
             }
-            entries.extend(texts.map(|(key, text)| (key.to_string(), npy_text(text))));
+            entries.extend(texts.iter().map(|(key, text)| (key.to_string(), npy_text(text))));
             let bytes = npz_bytes(&entries).map_err(|source| IoError::Write { path: path.into(), source })?;
             write_bytes(path, &bytes)
         }

@@ -111,6 +111,9 @@ macro_rules! on_values {
     };
 }
 
+pub(crate) use on_values;
+
+#[allow(clippy::unnecessary_cast)] // one of the ten types is the target itself
 impl Values {
     /// How many numbers.
     pub fn len(&self) -> usize {

@@ -15,7 +15,10 @@ pub enum NetsError {
         expected: String,
     },
     /// Sizes that no network can have.
-    #[error("`{method}` cannot have {bands} bands and {width} channels; both must be at least 1")]
+    #[error(
+        "`{method}` cannot have {bands} bands and {width} channels; both must be at least 1, and equal in the \
+             binarized family"
+    )]
     Sizes {
         /// The method.
         method: String,

@@ -7,7 +7,8 @@ use crate::error::{NetsError, WeightsMismatch};
 
 /// Names and shapes of all parameters and buffers, sorted by name with numbers in their order.
 pub fn names(store: &nn::VarStore) -> Vec<(String, Vec<usize>)> {
-    let mut names: Vec<_> = store.variables().iter().map(|(name, tensor)| (name.clone(), shape(tensor))).collect();
+    let mut names: Vec<_> =
+        store.variables().iter().map(|(name, tensor)| (name.clone(), shape(tensor))).collect();
     names.sort_by_cached_key(|(name, _)| sort_key(name));
     names
 }

@@ -9,14 +9,15 @@ use cassi_core::{CodedShear, InstrumentDescription, LinearOperator, Mask, elemen
 use ndarray::{ArrayViewMut3, Axis};
 use rayon::prelude::*;
 
-use crate::kernels::{self, Kernel, Window};
+use crate::kernels::{self, GROUP, Kernel, Window};
 
 /// Detector floats that one task works on: with its mask rows they stay in the first two cache levels while the
-/// bands pass by.
-const BLOCK: usize = 4096;
+/// bands pass by, and each band contributes a run from memory that is long enough to be fetched ahead.
+const BLOCK: usize = 8192;
 
-/// Cubes of more bytes than this leave the caches before they are read again, so the adjoint streams past them.
-const STREAM_ABOVE: usize = 16 << 20;
+/// Cubes of more bytes than this exceed the second-level caches: the adjoint then streams past all caches, which
+/// spares reading the lines that it overwrites (0.5 to 0.75 of a copy's speed at 7 MB, measured).
+const STREAM_ABOVE: usize = 4 << 20;
 
 /// A single-disperser camera with integer dispersion: the exact operator and its exact adjoint.
 ///
@@ -109,14 +110,19 @@ impl LinearOperator for SdCassi {
 
     fn forward(&self, x: &[f32], y: &mut [f32]) {
         self.assert_lengths(x.len(), y.len());
-        let ([_, rows, columns], width) = (self.domain, self.range[1]);
+        let ([bands, rows, columns], width) = (self.domain, self.range[1]);
         let block = self.block_rows();
         let masks = self.mask.as_slice().par_chunks(block * columns);
         y.par_chunks_mut(block * width).zip(masks).enumerate().for_each(|(task, (y, mask))| {
             y.fill(0.0);
-            for (band, plane) in x.chunks_exact(rows * columns).enumerate() {
-                let x = &plane[task * block * columns..][..mask.len()];
-                (self.kernel.accumulate)(self.window(band), y, mask, x);
+            let plane = |band: usize| &x[(band * rows + task * block) * columns..][..mask.len()];
+            let grouped = bands / GROUP * GROUP;
+            for first in (0..grouped).step_by(GROUP) {
+                let x = std::array::from_fn(|k| plane(first + k));
+                (self.kernel.accumulate_group)(self.window(first), self.step, y, mask, x);
+            }
+            for band in grouped..bands {
+                (self.kernel.accumulate)(self.window(band), y, mask, plane(band));
             }
         });
     }

@@ -69,11 +69,8 @@ fn write(path: &Path, datasets: &[Hdf5Dataset<'_>], metadata: &Metadata) -> hdf5
         if let Some(nm) = dataset.wavelengths_nm {
             written.new_attr::<f64>().shape(nm.len()).create("wavelengths_nm")?.write_raw(nm)?;
         }
-        if let Some(instrument) = &metadata.instrument {
-            text(&written, "instrument", instrument)?;
-        }
-        if let Some(provenance) = &metadata.provenance {
-            text(&written, "provenance", &provenance.to_string())?;
+        for (key, value) in metadata.texts() {
+            text(&written, key, &value)?;
         }
     }
     file.close()

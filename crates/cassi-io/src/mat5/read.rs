@@ -4,6 +4,7 @@ use std::io::Read;
 
 use super::{HEADER, class, element};
 use crate::bytes::{Cursor, believable, count, first_bytes};
+use crate::values::on_values;
 use crate::{Contents, Endian, Kind, Order, ParseError, Values, Variable};
 
 /// Parses a MAT v5 file, plain or compressed, of either byte order. Shapes and indices are MATLAB's.
@@ -188,20 +189,17 @@ fn matrix(data: &[u8], endian: Endian) -> Result<Variable, ParseError> {
 /// Numbers stored in a smaller type, brought to the type of their class. (What is stored smaller fits exactly.)
 fn as_class(values: Values, kind: Kind) -> Values {
     macro_rules! cast {
-        ($($kind:ident $variant:ident $type:ty),*) => {
+        ($($variant:ident $type:ty),*) => {
             match kind {
-                $(Kind::$kind => match values {
-                    Values::$variant(v) => Values::$variant(v),
-                    Values::U64(v) => Values::$variant(v.into_iter().map(|x| x as $type).collect()),
-                    Values::I64(v) => Values::$variant(v.into_iter().map(|x| x as $type).collect()),
-                    other => Values::$variant(other.to_f64().into_iter().map(|x| x as $type).collect()),
+                $(Kind::$variant => match values {
+                    same @ Values::$variant(_) => same,
+                    other => Values::$variant(on_values!(other, v => v.into_iter().map(|x| x as $type).collect())),
                 },)*
                 Kind::F16 | Kind::Bf16 => values,
             }
         };
     }
-    cast!(U8 U8 u8, I8 I8 i8, U16 U16 u16, I16 I16 i16, U32 U32 u32, I32 I32 i32, U64 U64 u64, I64 I64 i64,
-        F32 F32 f32, F64 F64 f64)
+    cast!(U8 u8, I8 i8, U16 u16, I16 i16, U32 u32, I32 i32, U64 u64, I64 i64, F32 f32, F64 f64)
 }
 
 /// A char array: one row of characters as text, several as lines (MATLAB stores them column by column).

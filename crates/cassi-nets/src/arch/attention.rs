@@ -83,7 +83,8 @@ struct SpectralAttention {
 
 impl SpectralAttention {
     fn new(path: &Path<'_>, channels: i64, heads: i64, guided: bool) -> Self {
-        let linear = |name: &str, bias| Pointwise::new(&(path / name), channels, channels, bias, Start::Transformer);
+        let linear =
+            |name: &str, bias| Pointwise::new(&(path / name), channels, channels, bias, Start::Transformer);
         let position = path / "pos_emb";
         Self {
             rescale: path.var("rescale", &[heads, 1, 1], Init::Const(1.0)),
@@ -122,7 +123,13 @@ impl SpectralAttention {
     }
 
     /// `residual + attention(x)`; without `residual`, the attention alone.
-    fn forward(&self, x: &Tensor, mask: Option<&MaskFeatures>, residual: Option<&Tensor>, tap: Tap<'_>) -> Tensor {
+    fn forward(
+        &self,
+        x: &Tensor,
+        mask: Option<&MaskFeatures>,
+        residual: Option<&Tensor>,
+        tap: Tap<'_>,
+    ) -> Tensor {
         let (n, rows, columns, channels) = x.size4().expect("features of rank 4");
         let pixels = [n, rows * columns, channels];
         let mixing = like(&self.mixing(&x.reshape(pixels)), x);

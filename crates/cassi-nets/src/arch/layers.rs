@@ -189,7 +189,8 @@ pub(crate) fn bands_first(x: &Tensor) -> Tensor {
 /// If an axis is shorter than the padding plus one: there is nothing to reflect.
 pub(crate) fn pad_to_multiple(x: &Tensor, multiple: i64) -> Tensor {
     let (_, _, rows, columns) = x.size4().expect("[n, band, row, column]");
-    let (bottom, right) = ((multiple - rows % multiple) % multiple, (multiple - columns % multiple) % multiple);
+    let (bottom, right) =
+        ((multiple - rows % multiple) % multiple, (multiple - columns % multiple) % multiple);
     if bottom == 0 && right == 0 {
         return x.shallow_clone();
     }

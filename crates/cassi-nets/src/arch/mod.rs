@@ -5,6 +5,7 @@
 //! columns, 28 bands or a step of 2.
 
 mod attention;
+pub mod binary;
 pub(crate) mod layers;
 mod mst;
 mod mst_pp;
@@ -28,10 +29,15 @@ pub trait Network {
     /// What the network wants to see of the mask.
     fn mask_form(&self) -> MaskForm;
 
+    /// Tells the network which fraction of its training is done, from 0 to 1. Only IR-Net cares, whose surrogate
+    /// gradient sharpens as training goes on.
+    fn set_progress(&self, _fraction: f64) {}
+
     /// Keeps what is computed inside from now on, for conformance tests.
     fn record_taps(&self) {}
 
-    /// What was kept since [`Network::record_taps`], by name and in order; features are channels-last.
+    /// What was kept since [`Network::record_taps`], by name and in order, features with the axes that the network
+    /// computes in.
     fn take_taps(&self) -> Vec<(String, Tensor)> {
         Vec::new()
     }
@@ -105,7 +111,20 @@ impl Options {
 }
 
 /// The methods [`build`] knows.
-pub const METHODS: &[&str] = &["mst-s", "mst-m", "mst-l", "mst-pp"];
+pub const METHODS: &[&str] = &[
+    "mst-s",
+    "mst-m",
+    "mst-l",
+    "mst-pp",
+    "bisrnet",
+    "bnn",
+    "bireal",
+    "irnet",
+    "reactnet",
+    "bbcu",
+    "btm",
+    "biconnect",
+];
 
 /// Builds the network of a method with freshly drawn parameters below `path`.
 ///
@@ -121,6 +140,9 @@ pub fn build(method: &str, options: &Options, path: &nn::Path<'_>) -> Result<Box
         "mst-m" => Ok(Box::new(mst::Mst::new(path, options, &[2, 4, 4]))),
         "mst-l" => Ok(Box::new(mst::Mst::new(path, options, &[4, 7, 5]))),
         "mst-pp" => Ok(Box::new(mst_pp::MstPlusPlus::new(path, options, 3))),
+        _ if binary::METHODS.contains(&method) => {
+            Ok(Box::new(binary::BinaryNet::new(method, options, path)?))
+        }
         _ => Err(NetsError::Method { found: method.into(), expected: METHODS.join(", ") }),
     }
 }

@@ -114,7 +114,8 @@ impl Transformer {
             tap(&format!("enc{level}_feature_down"), &down);
             kept.push((x, guide));
             x = down;
-            mask = mask.map(|mask| encoder.mask_down.as_ref().map_or(mask.shallow_clone(), |m| m.forward(&mask)));
+            mask = mask
+                .map(|mask| encoder.mask_down.as_ref().map_or(mask.shallow_clone(), |m| m.forward(&mask)));
             if let Some(mask) = &mask {
                 tap(&format!("enc{level}_mask_down"), mask);
             }

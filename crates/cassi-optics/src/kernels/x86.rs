@@ -2,13 +2,14 @@
 
 use std::arch::x86_64::{_mm_sfence, _mm_stream_si32, _mm256_loadu_ps, _mm256_mul_ps, _mm256_stream_ps};
 
-use super::{Kernel, Window, portable};
+use super::{GROUP, Kernel, Window, portable};
 
 pub(crate) const AVX2: Kernel = Kernel {
     name: "avx2",
     available: || is_x86_feature_detected!("avx2"),
-    // SAFETY (all three): dispatch enters a kernel only after `available` said that the CPU has AVX2.
+    // SAFETY (all four): dispatch enters a kernel only after `available` said that the CPU has AVX2.
     accumulate: |window, y, mask, x| unsafe { accumulate_avx2(window, y, mask, x) },
+    accumulate_group: |window, step, y, mask, x| unsafe { accumulate_group_avx2(window, step, y, mask, x) },
     spread: |window, x, mask, y| unsafe { spread_avx2(window, x, mask, y) },
     spread_streaming: |window, x, mask, y| unsafe { spread_streaming_avx2(window, x, mask, y) },
 };
@@ -16,8 +17,9 @@ pub(crate) const AVX2: Kernel = Kernel {
 pub(crate) const AVX512: Kernel = Kernel {
     name: "avx512",
     available: || is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx2"),
-    // SAFETY (all three): dispatch enters a kernel only after `available` said that the CPU has both sets.
+    // SAFETY (all four): dispatch enters a kernel only after `available` said that the CPU has both sets.
     accumulate: |window, y, mask, x| unsafe { accumulate_avx512(window, y, mask, x) },
+    accumulate_group: |window, step, y, mask, x| unsafe { accumulate_group_avx512(window, step, y, mask, x) },
     spread: |window, x, mask, y| unsafe { spread_avx512(window, x, mask, y) },
     // Streaming is bound by the write-combining buffers, which 32-byte stores already fill.
     spread_streaming: |window, x, mask, y| unsafe { spread_streaming_avx2(window, x, mask, y) },
@@ -29,6 +31,11 @@ fn accumulate_avx2(window: Window, y: &mut [f32], mask: &[f32], x: &[f32]) {
 }
 
 #[target_feature(enable = "avx2")]
+fn accumulate_group_avx2(window: Window, step: usize, y: &mut [f32], mask: &[f32], x: [&[f32]; GROUP]) {
+    portable::accumulate_group(window, step, y, mask, x);
+}
+
+#[target_feature(enable = "avx2")]
 fn spread_avx2(window: Window, x: &mut [f32], mask: &[f32], y: &[f32]) {
     portable::spread(window, x, mask, y);
 }
@@ -36,6 +43,11 @@ fn spread_avx2(window: Window, x: &mut [f32], mask: &[f32], y: &[f32]) {
 #[target_feature(enable = "avx512f")]
 fn accumulate_avx512(window: Window, y: &mut [f32], mask: &[f32], x: &[f32]) {
     portable::accumulate(window, y, mask, x);
+}
+
+#[target_feature(enable = "avx512f")]
+fn accumulate_group_avx512(window: Window, step: usize, y: &mut [f32], mask: &[f32], x: [&[f32]; GROUP]) {
+    portable::accumulate_group(window, step, y, mask, x);
 }
 
 #[target_feature(enable = "avx512f")]

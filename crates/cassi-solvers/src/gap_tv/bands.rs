@@ -21,7 +21,7 @@ pub(super) fn run(
     camera: &Camera<'_>,
     problem: &Problem<'_>,
     brightness: f64,
-    target: f64,
+    sigma: f64,
     monitor: &mut Monitor<'_>,
 ) -> Vec<f32> {
     let weight = match method.weight {
@@ -39,7 +39,7 @@ pub(super) fn run(
     let fused = camera.coded.filter(|_| joint.is_none());
     let mut back = if fused.is_some() { Vec::new() } else { vec![0.0; x.len()] };
     let mut step = Step::new(camera);
-    let mut misfit = Misfit::new(y, method.accelerated, target);
+    let mut misfit = Misfit::new(y, method.accelerated, sigma);
     camera.forward(&x, &mut misfit.seen);
     misfit.update(misfit.norm());
     for _ in 0..method.iterations {

@@ -79,7 +79,9 @@ pub(crate) struct Misfit<'a> {
 }
 
 impl<'a> Misfit<'a> {
-    pub(crate) fn new(snapshot: &'a [f32], accelerated: bool, target: f64) -> Self {
+    /// For a snapshot with noise of standard deviation `sigma`.
+    pub(crate) fn new(snapshot: &'a [f32], accelerated: bool, sigma: f64) -> Self {
+        let target = sigma * (snapshot.len() as f64).sqrt();
         let zeros = || vec![0.0; snapshot.len()];
         Self { snapshot, accumulated: accelerated.then(zeros), target, wanted: zeros(), seen: zeros() }
     }

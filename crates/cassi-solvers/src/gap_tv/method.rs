@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use cassi_core::{
     Cube, Family, MethodCard, NoiseLevel, Observer, Parameter, Problem, ReconstructError, Reconstruction,
-    Reconstructor, ShapeError, elements,
+    Reconstructor, ShapeError,
 };
 use ndarray::Array3;
 
@@ -214,10 +214,9 @@ impl Reconstructor for GapTv {
                 sigma
             }
         };
-        let target = sigma * (elements(camera.operator.range()) as f64).sqrt();
         let x = match rank {
-            None => bands::run(self, &camera, problem, brightness, target, &mut monitor),
-            Some(rank) => subspace::run(self, &camera, problem, rank, brightness, target, &mut monitor),
+            None => bands::run(self, &camera, problem, brightness, sigma, &mut monitor),
+            Some(rank) => subspace::run(self, &camera, problem, rank, brightness, sigma, &mut monitor),
         };
         let data = Array3::from_shape_vec(shape, x).expect("as many values as the shape says");
         let cube = Cube::new(data, problem.instrument.wavelengths_nm.clone())?;

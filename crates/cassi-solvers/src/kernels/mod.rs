@@ -12,19 +12,19 @@ mod portable;
 use std::sync::OnceLock;
 
 /// Floats before the payload of a framed row.
-pub const LEFT: usize = 8;
+pub(crate) const LEFT: usize = 8;
 /// Rows that one banded solve works on side by side.
-pub const LANES: usize = 8;
+pub(crate) const LANES: usize = 8;
 
 /// Length of a framed row of `width` values: the payload rounded up to whole vectors, one vector before it and one
 /// after it.
-pub fn framed_len(width: usize) -> usize {
+pub(crate) fn framed_len(width: usize) -> usize {
     LEFT + width.next_multiple_of(8) + 8
 }
 
 /// The step of one dual update: `p ← (p − τ g) / (1 + slope |g|)`, `slope = τ / weight`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct DualStep {
+pub(crate) struct DualStep {
     /// τ, 1/4 in two dimensions.
     pub tau: f32,
     /// τ over the TV weight.
@@ -32,7 +32,7 @@ pub struct DualStep {
 }
 
 /// One implementation of every kernel. All rows named `framed` below must have [`framed_len`] floats.
-pub struct Kernel {
+pub(crate) struct Kernel {
     /// Instruction set, as `CASSI_REQUIRE_ISA` names it.
     pub name: &'static str,
     /// Whether this CPU has it.
@@ -64,15 +64,20 @@ pub struct Kernel {
 
 /// Best first.
 #[cfg(target_arch = "x86_64")]
-pub static KERNELS: &[Kernel] = &[avx2::KERNEL, portable::KERNEL];
+pub(crate) static KERNELS: &[Kernel] = &[avx2::KERNEL, portable::KERNEL];
 /// Best first.
 #[cfg(not(target_arch = "x86_64"))]
-pub static KERNELS: &[Kernel] = &[portable::KERNEL];
+pub(crate) static KERNELS: &[Kernel] = &[portable::KERNEL];
 
 /// The best kernel that this CPU can run.
-pub fn best() -> &'static Kernel {
+pub(crate) fn best() -> &'static Kernel {
     static BEST: OnceLock<&'static Kernel> = OnceLock::new();
     BEST.get_or_init(|| KERNELS.iter().find(|k| (k.available)()).expect("the portable kernel runs everywhere"))
+}
+
+/// Name of the instruction set that the solvers' kernels use on this CPU: `avx2` or `portable`.
+pub fn kernel_name() -> &'static str {
+    best().name
 }
 
 /// Checks that every slice is a framed row of this width: what makes unchecked vector access sound.
