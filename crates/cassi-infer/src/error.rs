@@ -41,7 +41,9 @@ impl fmt::Display for WeightsError {
             write!(f, "{separator}{count} mis-shaped (`{name}` has shape {found:?}, expected {expected:?})")?;
         }
         match &self.nearest {
-            Some((name, share)) => write!(f, "; they look like weights of {name} ({:.0} % fit)", 100.0 * share),
+            Some((name, share)) => {
+                write!(f, "; they look like weights of {name} ({:.0} % fit)", 100.0 * share)
+            }
             None => Ok(()),
         }
     }
@@ -74,7 +76,9 @@ pub enum RunError {
         axes: &'static str,
     },
     /// Too small to be padded by reflection to a multiple of 8.
-    #[error("an image of {rows} x {columns} cannot be reflected to multiples of 8; both must exceed the padding")]
+    #[error(
+        "an image of {rows} x {columns} cannot be reflected to multiples of 8; both must exceed the padding"
+    )]
     TooSmall {
         /// Rows.
         rows: usize,

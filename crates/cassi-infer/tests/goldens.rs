@@ -108,7 +108,8 @@ fn official_weights_on_the_real_snapshot() {
     let Some(network) = official(Layout::TsaReal) else { return };
     let golden = shared_golden("bisrnet_real_scene1.npz");
     let folder = shared().unwrap().join("real");
-    let Some(path) = ["scene1.mat", "Measurements/scene1.mat"].map(|n| folder.join(n)).into_iter().find(|p| p.is_file())
+    let Some(path) =
+        ["scene1.mat", "Measurements/scene1.mat"].map(|n| folder.join(n)).into_iter().find(|p| p.is_file())
     else {
         eprintln!("skipped: no scene1.mat in {}", folder.display());
         return;

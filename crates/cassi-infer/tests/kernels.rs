@@ -1,8 +1,8 @@
 //! Every kernel against a naive float convolution and against the portable one.
 
 use cassi_infer::kernels::{
-    Activation, BitConv, CHUNK, Epilogue, FloatConv, KERNELS, Kernel, LayerNorm, OUTSIDE, Pack, Shortcut, Tail, Target,
-    pack_negatives, signs, weight_code,
+    Activation, BitConv, CHUNK, Epilogue, FloatConv, KERNELS, Kernel, LayerNorm, OUTSIDE, Pack, Shortcut,
+    Tail, Target, pack_negatives, signs, weight_code,
 };
 use proptest::prelude::*;
 
@@ -37,7 +37,8 @@ struct Case {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let shape = (1usize..=14, 1usize..=7, prop::bool::ANY, prop::bool::ANY, 1usize..=64, 0usize..3, prop::bool::ANY);
+    let shape =
+        (1usize..=14, 1usize..=7, prop::bool::ANY, prop::bool::ANY, 1usize..=64, 0usize..3, prop::bool::ANY);
     (shape, any::<u64>()).prop_map(|((groups, blocks, side3, grouped, width, border, zeros), seed)| {
         let side = if side3 { 3 } else { 1 };
         let channels = 4 * groups;
@@ -103,7 +104,9 @@ impl Case {
     /// Weights in the kernels' order, four outputs together.
     fn blocks(&self) -> impl Iterator<Item = (usize, usize, usize)> {
         let (seen, taps, outputs) = (self.seen(), self.side * self.side, self.outputs);
-        (0..outputs).step_by(4).flat_map(move |b| (0..taps).flat_map(move |t| (0..seen).map(move |i| (b, t, i))))
+        (0..outputs)
+            .step_by(4)
+            .flat_map(move |b| (0..taps).flat_map(move |t| (0..seen).map(move |i| (b, t, i))))
     }
 
     fn weight(&self, output: usize, tap: usize, input: usize) -> i8 {
@@ -142,7 +145,9 @@ impl Case {
                 negative[right + self.width..right + self.pixels()].fill(OUTSIDE);
             }
         }
-        let inside = |r: usize| self.activations[r * self.channels * self.width..][..self.channels * self.width].iter();
+        let inside = |r: usize| {
+            self.activations[r * self.channels * self.width..][..self.channels * self.width].iter()
+        };
         let zeros = (0..3).filter(|&r| self.inside[r]).any(|r| inside(r).any(|&x| x == 0.0));
         assert_eq!(zero, zeros, "{} says whether there are zeros", kernel.name);
         let dx = |tap: usize| if self.side == 3 { tap as isize % 3 - 1 } else { 0 };
@@ -201,7 +206,9 @@ impl Case {
             .collect();
         let weights: Vec<f32> = self
             .blocks()
-            .flat_map(|(block, tap, input)| (block..block + 4).map(move |o| f32::from(self.weight(o, tap, input))))
+            .flat_map(|(block, tap, input)| {
+                (block..block + 4).map(move |o| f32::from(self.weight(o, tap, input)))
+            })
             .collect();
         let conv = FloatConv {
             input: &input,
@@ -217,8 +224,11 @@ impl Case {
     }
 
     fn collect(&self, run: impl Fn(&Epilogue, Target<'_>)) -> Vec<f32> {
-        let epilogue =
-            Epilogue { scale: vec![1.0; self.outputs], shift: vec![0.0; self.outputs], ..Epilogue::default() };
+        let epilogue = Epilogue {
+            scale: vec![1.0; self.outputs],
+            shift: vec![0.0; self.outputs],
+            ..Epilogue::default()
+        };
         let mut output = vec![f32::NAN; self.outputs * CHUNK];
         run(&epilogue, Target { shortcut: None, output: &mut output, stride: CHUNK });
         output.chunks_exact(CHUNK).flat_map(|c| c[..self.width].to_vec()).collect()
@@ -311,7 +321,11 @@ fn every_epilogue_equals_portable() {
                                 pixels: CHUNK,
                             };
                             let mut output: Vec<f32> = input.iter().map(|v| v * 0.5).collect();
-                            let target = Target { shortcut: Some((&input, CHUNK)), output: &mut output, stride: CHUNK };
+                            let target = Target {
+                                shortcut: Some((&input, CHUNK)),
+                                output: &mut output,
+                                stride: CHUNK,
+                            };
                             (kernel.conv_float)(&conv, &epilogue, target);
                             output.iter().map(|v| v.to_bits()).collect()
                         })
@@ -340,7 +354,8 @@ fn layer_norm_and_signs() {
             let mean = (0..channels).map(x).sum::<f64>() / channels as f64;
             let variance = (0..channels).map(|c| (x(c) - mean).powi(2)).sum::<f64>() / channels as f64;
             for c in 0..channels {
-                let expected = (x(c) - mean) / (variance + 1e-5).sqrt() * f64::from(gain[c]) + f64::from(bias[c]);
+                let expected =
+                    (x(c) - mean) / (variance + 1e-5).sqrt() * f64::from(gain[c]) + f64::from(bias[c]);
                 // A handful of f32 roundings of numbers below 4.
                 assert!((f64::from(output[c * CHUNK + pixel]) - expected).abs() < 3e-6, "{}", kernel.name);
             }

@@ -97,10 +97,12 @@ fn the_receptive_field_is_wide() {
     let before = run(&snapshot);
     snapshot[..(columns + 54)].iter_mut().for_each(|v| *v = 1.0 - *v);
     let after = run(&snapshot);
-    let row_changed = |r: usize| (0..28 * columns).any(|i| {
-        let at = (i / columns * rows + r) * columns + i % columns;
-        before[at] != after[at]
-    });
+    let row_changed = |r: usize| {
+        (0..28 * columns).any(|i| {
+            let at = (i / columns * rows + r) * columns + i % columns;
+            before[at] != after[at]
+        })
+    };
     assert!(row_changed(20));
     assert!(!(40..rows).any(row_changed));
 }
@@ -149,7 +151,8 @@ fn names_are_the_official_ones() {
             Method::BiReal => "birealnet",
             other => other.name(),
         };
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../tests/golden/{stem}_sim_names.json"));
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join(format!("../../tests/golden/{stem}_sim_names.json"));
         let official: Vec<Entry> = serde_json::from_str(&cassi_io::read_text(&path).unwrap()).unwrap();
         let mut official: Vec<(String, Vec<usize>)> = official
             .into_iter()
@@ -200,7 +203,8 @@ fn faults_in_weights_are_listed_by_name() {
     let spoil = |change: &dyn Fn(&str, Tensor) -> Option<Tensor>| -> NamedTensors {
         good.iter().filter_map(|(n, t)| Some((n.to_string(), change(n, t.clone())?))).collect()
     };
-    let read = |t: &NamedTensors| BinaryNetwork::from_tensors(t, Method::IrNet, Layout::Standard).unwrap_err();
+    let read =
+        |t: &NamedTensors| BinaryNetwork::from_tensors(t, Method::IrNet, Layout::Standard).unwrap_err();
     let without = read(&spoil(&|n, t| (n != "conv_in.weight").then_some(t)));
     assert_eq!((without.missing, without.nearest), (vec!["conv_in.weight".to_string()], None));
     let misshaped = read(&spoil(&|n, mut t| {
@@ -222,7 +226,8 @@ fn faults_in_weights_are_listed_by_name() {
     assert_eq!(read(&more).unexpected, vec!["body.1.mapping.weight".to_string()]);
     // Counters of batches may be there or not.
     let mut counted = good.clone();
-    counted.insert("body.0.decoder_layers.1.0.bn1.num_batches_tracked", Tensor::new(vec![], vec![3.0]).unwrap());
+    counted
+        .insert("body.0.decoder_layers.1.0.bn1.num_batches_tracked", Tensor::new(vec![], vec![3.0]).unwrap());
     assert!(BinaryNetwork::from_tensors(&counted, Method::IrNet, Layout::Standard).is_ok());
 }
 

@@ -1,14 +1,16 @@
 //! Assembles the eight networks from a [`Source`], by the layer names of their published checkpoints.
 
-use super::net::{BANDS, Block, Branch, BuildParts, Down, Fusion, Layer, Operand, Packed, Weights};
+use super::net::{BANDS, Block, Branch, BuildParts, Down, Layer, Operand, Packed, Weights};
 use super::source::{Rule, Source};
+use super::winograd::Filter;
 use super::{Layout, Method};
 use crate::kernels::{Activation, Epilogue, Shortcut, Tail};
 
 /// Reads a whole network.
 pub(super) fn build(source: &mut dyn Source, method: Method, layout: Layout) -> BuildParts {
     let mut b = Builder { source, method };
-    let conv_in = b.dense("conv_in", BANDS, BANDS, 3);
+    let outer = [BANDS, BANDS, 3, 3];
+    let conv_in = Filter::new(&b.floats("conv_in.weight".into(), &outer));
     let fusion = b.fusion(layout);
     let embedding = b.outer("body.0.embedding", method != Method::Bnn && method != Method::IrNet);
     let encoder = [0, 1].map(|i| b.block(&format!("body.0.encoder_layers.{i}.0"), BANDS << i));
@@ -20,8 +22,7 @@ pub(super) fn build(source: &mut dyn Source, method: Method, layout: Layout) -> 
     let decoder = [0, 1].map(|i| b.block(&format!("body.0.decoder_layers.{i}.2"), width(i)));
     let real_mapping = [Method::Bnn, Method::IrNet, Method::BiReal, Method::ReActNet].contains(&method);
     let mapping = b.outer("body.0.mapping", !real_mapping);
-    let mut conv_out = b.dense("conv_out", BANDS, BANDS, 3);
-    conv_out.branches[0].epilogue.shortcut = Shortcut::After;
+    let conv_out = Filter::new(&b.floats("conv_out.weight".into(), &outer));
     let gain = if method == Method::Bbcu { 14.0 } else { 1.0 };
     BuildParts {
         method,
@@ -107,16 +108,27 @@ impl Builder<'_> {
     /// A full-precision convolution without bias.
     fn dense(&mut self, name: &str, inputs: usize, outputs: usize, side: usize) -> Layer {
         let weights = Weights::Dense(self.floats(format!("{name}.weight"), &[outputs, inputs, side, side]));
-        let epilogue = Epilogue { scale: vec![1.0; outputs], shift: vec![0.0; outputs], ..Epilogue::default() };
+        let epilogue =
+            Epilogue { scale: vec![1.0; outputs], shift: vec![0.0; outputs], ..Epilogue::default() };
         let (operand, packed) = (Operand::Real, Packed::Floats(vec![]));
-        let branch =
-            Branch { from: 0, inputs, to: 0, outputs, side, grouped: false, operand, weights, packed, epilogue };
+        let branch = Branch {
+            from: 0,
+            inputs,
+            to: 0,
+            outputs,
+            side,
+            grouped: false,
+            operand,
+            weights,
+            packed,
+            epilogue,
+        };
         layer(inputs, outputs, vec![branch])
     }
 
     /// The fusion with the mask. All 28 mask channels are one, so their weights are summed. The `tsa-real` layout
     /// carries the tensors and does not use them.
-    fn fusion(&mut self, layout: Layout) -> Option<Fusion> {
+    fn fusion(&mut self, layout: Layout) -> Option<Layer> {
         let shape = [BANDS, 2 * BANDS, 1, 1];
         if layout == Layout::TsaReal {
             self.source.unused("fution.weight", &shape);
@@ -145,7 +157,7 @@ impl Builder<'_> {
             packed,
             epilogue,
         };
-        Some(Fusion { layer: layer(inputs, BANDS, vec![branch]) })
+        Some(layer(inputs, BANDS, vec![branch]))
     }
 
     /// `prelu(v + bias0) + bias1` under a prefix: summand before, slope, summand after.
@@ -216,7 +228,9 @@ impl Builder<'_> {
     fn narrow(&mut self, prefix: &str, width: usize, side: usize) -> Layer {
         match self.method {
             Method::BiSrNet => self.spectral_narrow(prefix, width, side),
-            _ => self.baseline(prefix, 2 * width, width, side, if side == 3 { Role::Up } else { Role::Plain }),
+            _ => {
+                self.baseline(prefix, 2 * width, width, side, if side == 3 { Role::Up } else { Role::Plain })
+            }
         }
     }
 
@@ -304,7 +318,8 @@ impl Builder<'_> {
             _ => self.baseline(&middle, 4 * width, 4 * width, 3, Role::Middle),
         };
         self.tail(&mut middle, &format!("{net}.4"));
-        let decrease = [self.narrow(&format!("{net}.5"), 2 * width, 1), self.narrow(&format!("{net}.6"), width, 1)];
+        let decrease =
+            [self.narrow(&format!("{net}.5"), 2 * width, 1), self.narrow(&format!("{net}.6"), width, 1)];
         let gain = self.floats(format!("{prefix}.blocks.0.norm.weight"), &[width]);
         let bias = self.floats(format!("{prefix}.blocks.0.norm.bias"), &[width]);
         Block { width, gain, bias, increase: [first, second], middle, decrease }
@@ -328,7 +343,9 @@ impl Builder<'_> {
         let pooled = |layer| Down { layer, strided: false, shortcut: None };
         match self.method {
             Method::BiSrNet => pooled(self.spectral_wide(prefix, width, 3)),
-            Method::Bbcu | Method::BiConnect => pooled(self.baseline(prefix, width, 2 * width, 3, Role::Plain)),
+            Method::Bbcu | Method::BiConnect => {
+                pooled(self.baseline(prefix, width, 2 * width, 3, Role::Plain))
+            }
             Method::ReActNet | Method::Btm => pooled(self.paired_down(prefix, width)),
             Method::Bnn | Method::IrNet | Method::BiReal => self.strided_down(prefix, width),
         }
@@ -371,8 +388,7 @@ impl Builder<'_> {
         let mut shortcut = match self.method {
             Method::IrNet => self.dense(&format!("{prefix}.downsample.0"), width, 2 * width, 1),
             _ => {
-                let (name, operand) =
-                    if averaged { ("1", Operand::Real) } else { ("0", plain_signs(width)) };
+                let (name, operand) = if averaged { ("1", Operand::Real) } else { ("0", plain_signs(width)) };
                 let name = format!("{prefix}.downsample.{name}");
                 let shortcut = self.binary(&name, width, 2 * width, 1, false, operand);
                 layer(width, 2 * width, vec![shortcut])
@@ -392,7 +408,11 @@ impl Builder<'_> {
             }
             _ => {}
         }
-        Down { layer: layer(width, 2 * width, vec![branch]), strided: true, shortcut: Some((shortcut, averaged)) }
+        Down {
+            layer: layer(width, 2 * width, vec![branch]),
+            strided: true,
+            shortcut: Some((shortcut, averaged)),
+        }
     }
 }
 

@@ -245,7 +245,11 @@ fn parse(bytes: &[u8]) -> Result<Parsed<'_>, CbinError> {
     let mut sections = Vec::with_capacity(count.min(MAX_SECTIONS));
     for _ in 0..count {
         if sections.len() == MAX_SECTIONS {
-            return Err(content("the number of sections", count.to_string(), format!("at most {MAX_SECTIONS}")));
+            return Err(content(
+                "the number of sections",
+                count.to_string(),
+                format!("at most {MAX_SECTIONS}"),
+            ));
         }
         let name = cursor.name("the name of a section")?;
         let [kind, rank] = cursor.number("the kind of a section")?;
@@ -280,7 +284,13 @@ struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    fn next(&mut self, name: &str, shape: &[usize], kinds: &[u8], bytes: impl Fn(u8) -> usize) -> Option<Stored<'a>> {
+    fn next(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        kinds: &[u8],
+        bytes: impl Fn(u8) -> usize,
+    ) -> Option<Stored<'a>> {
         if self.error.is_some() {
             return None;
         }
@@ -288,13 +298,21 @@ impl<'a> Replay<'a> {
         let section = self.sections.next();
         match section {
             Some(s)
-                if s.name == name && s.shape == shape && kinds.contains(&s.kind) && s.payload.len() == bytes(s.kind) =>
+                if s.name == name
+                    && s.shape == shape
+                    && kinds.contains(&s.kind)
+                    && s.payload.len() == bytes(s.kind) =>
             {
                 return Some(s);
             }
             other => {
                 let found = other.map_or("missing".into(), |s| {
-                    format!("{} of kind {} with {} bytes", describe(s.name, &s.shape), s.kind, s.payload.len())
+                    format!(
+                        "{} of kind {} with {} bytes",
+                        describe(s.name, &s.shape),
+                        s.kind,
+                        s.payload.len()
+                    )
                 });
                 self.error = Some(content("a section", found, describe(name, shape)));
             }

@@ -78,7 +78,9 @@ impl Method {
             Self::IrNet => "Qin et al., Forward and Backward Information Retention, CVPR 2020",
             Self::ReActNet => "Liu et al., ReActNet, ECCV 2020",
             Self::Bbcu => "Xia et al., Basic Binary Convolution Unit, ICLR 2023",
-            Self::Btm => "Jiang et al., Training Binary Neural Network without Batch Normalization, AAAI 2021",
+            Self::Btm => {
+                "Jiang et al., Training Binary Neural Network without Batch Normalization, AAAI 2021"
+            }
             Self::BiConnect => "Courbariaux et al., BinaryConnect, NeurIPS 2015",
         }
     }

@@ -18,6 +18,7 @@ mod resample;
 mod run;
 mod source;
 mod stage;
+mod winograd;
 mod workspace;
 
 use build::build;
@@ -60,7 +61,11 @@ impl BinaryNetwork {
     /// # Errors
     /// If names are missing or unknown, shapes differ or numbers are not finite; all of them are listed, with the
     /// network that the tensors look like.
-    pub fn from_tensors(tensors: &NamedTensors, method: Method, layout: Layout) -> Result<Self, WeightsError> {
+    pub fn from_tensors(
+        tensors: &NamedTensors,
+        method: Method,
+        layout: Layout,
+    ) -> Result<Self, WeightsError> {
         Ok(Self::from_parts(source::read_checkpoint(tensors, method, layout)?))
     }
 
@@ -116,6 +121,13 @@ impl BinaryNetwork {
 
 impl std::fmt::Debug for BinaryNetwork {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "BinaryNetwork({}, {}, {:?}, {})", self.method(), self.layout(), self.engine, self.kernel.name)
+        write!(
+            f,
+            "BinaryNetwork({}, {}, {:?}, {})",
+            self.method(),
+            self.layout(),
+            self.engine,
+            self.kernel.name
+        )
     }
 }

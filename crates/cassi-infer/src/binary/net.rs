@@ -2,6 +2,7 @@
 //! (a U of two levels, widths 28, 56, 112).
 
 use super::source::Binary;
+use super::winograd::Filter;
 use super::{Engine, Layout, Method};
 use crate::kernels::{Epilogue, weight_code};
 
@@ -72,7 +73,8 @@ impl Branch {
                 match &self.weights {
                     Weights::Binary(w) if on_bits => {
                         for input in (0..seen).step_by(4) {
-                            let code = |o| weight_code(std::array::from_fn(|i| w.signs[at(o, tap, input + i)]));
+                            let code =
+                                |o| weight_code(std::array::from_fn(|i| w.signs[at(o, tap, input + i)]));
                             codes.extend((block..block + 4).map(code));
                         }
                     }
@@ -141,13 +143,6 @@ pub(super) struct Down {
     pub(super) shortcut: Option<(Layer, bool)>,
 }
 
-/// The 1x1 fusion of features and mask: weights of 28 features and of the mask (the sum over its 28 copies).
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Fusion {
-    /// Layer of 32 inputs: 28 features, the mask, three of zeros.
-    pub(super) layer: Layer,
-}
-
 /// Everything.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct BuildParts {
@@ -155,8 +150,9 @@ pub(super) struct BuildParts {
     pub(super) layout: Layout,
     /// Input factor and output divisor.
     pub(super) gain: f32,
-    pub(super) fusion: Option<Fusion>,
-    pub(super) conv_in: Layer,
+    /// The 1x1 fusion with the mask: 32 inputs, which are 28 features, the mask, three of zeros.
+    pub(super) fusion: Option<Layer>,
+    pub(super) conv_in: Filter,
     pub(super) embedding: Layer,
     pub(super) encoder: [Block; 2],
     pub(super) down: [Down; 2],
@@ -165,14 +161,14 @@ pub(super) struct BuildParts {
     pub(super) fuse: [Layer; 2],
     pub(super) decoder: [Block; 2],
     pub(super) mapping: Layer,
-    pub(super) conv_out: Layer,
+    pub(super) conv_out: Filter,
 }
 
 impl BuildParts {
     /// Every branch, to be packed or counted.
     pub(super) fn branches_mut(&mut self) -> Vec<&mut Branch> {
-        let mut layers = vec![&mut self.conv_in, &mut self.embedding, &mut self.mapping, &mut self.conv_out];
-        layers.extend(self.fusion.as_mut().map(|f| &mut f.layer));
+        let mut layers = vec![&mut self.embedding, &mut self.mapping];
+        layers.extend(self.fusion.as_mut());
         for down in &mut self.down {
             layers.push(&mut down.layer);
             layers.extend(down.shortcut.as_mut().map(|(layer, _)| layer));

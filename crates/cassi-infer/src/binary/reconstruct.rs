@@ -94,7 +94,9 @@ impl Reconstructor for BinaryReconstructor {
         let residual = problem.operator.map(|operator| {
             let mut y = vec![0.0; snapshot.len()];
             operator.forward(cube.as_slice().expect("C order"), &mut y);
-            let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+            let norm = |values: &mut dyn Iterator<Item = f32>| {
+                values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt()
+            };
             let misfit = norm(&mut y.iter().zip(snapshot).map(|(a, b)| b - a));
             misfit / norm(&mut snapshot.iter().copied()).max(f64::MIN_POSITIVE)
         });
@@ -131,7 +133,9 @@ impl BinaryReconstructor {
             (InputConvention::Unsheared { .. }, Layout::Standard)
                 | (InputConvention::Normalised { .. }, Layout::TsaReal)
         );
-        if !fits || instrument.bands() != BANDS || (self.network.layout() == Layout::TsaReal && instrument.step() != 2)
+        if !fits
+            || instrument.bands() != BANDS
+            || (self.network.layout() == Layout::TsaReal && instrument.step() != 2)
         {
             return Err(ReconstructError::Other(format!(
                 "these {} weights are for instruments like `{}` ({BANDS} bands, step 2), and `{}` is another kind",
@@ -144,14 +148,15 @@ impl BinaryReconstructor {
             return Err(ReconstructError::NotFinite { row, column, value });
         }
         let [rows, sheared] = problem.snapshot.shape();
-        let columns = cassi_core::shear::unsheared_columns(sheared, BANDS, instrument.step()).ok_or_else(|| {
-            ShapeError {
-                what: "snapshot",
-                found: vec![rows, sheared],
-                expected: format!("more than {} columns", instrument.step() * (BANDS - 1)),
-                axes: "(row, column)",
-            }
-        })?;
+        let columns =
+            cassi_core::shear::unsheared_columns(sheared, BANDS, instrument.step()).ok_or_else(|| {
+                ShapeError {
+                    what: "snapshot",
+                    found: vec![rows, sheared],
+                    expected: format!("more than {} columns", instrument.step() * (BANDS - 1)),
+                    axes: "(row, column)",
+                }
+            })?;
         if self.network.layout() == Layout::Standard {
             let mask = problem.require_mask(self.card.name)?;
             if mask.shape() != [rows, columns] {

@@ -2,7 +2,9 @@
 
 /// `out[c] = (a[2c] + a[2c+1] + b[2c] + b[2c+1]) / 4` for two neighbouring rows; `width` is that of the result.
 pub(super) fn average(a: &[f32], b: &[f32], stride: usize, out: &mut [f32], out_stride: usize, width: usize) {
-    for ((a, b), out) in a.chunks_exact(stride).zip(b.chunks_exact(stride)).zip(out.chunks_exact_mut(out_stride)) {
+    for ((a, b), out) in
+        a.chunks_exact(stride).zip(b.chunks_exact(stride)).zip(out.chunks_exact_mut(out_stride))
+    {
         let pairs = a.as_chunks::<2>().0.iter().zip(b.as_chunks::<2>().0);
         for (o, (a, b)) in out[..width].iter_mut().zip(pairs) {
             *o = (a[0] + a[1] + b[0] + b[1]) * 0.25;

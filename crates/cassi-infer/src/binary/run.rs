@@ -166,12 +166,13 @@ impl BinaryNetwork {
         let [skip0, skip1] = &mut b.skips;
         let [decoded1, decoded0] = &mut b.decoded;
         let [s0, s1, s2, s3, s4] = &mut b.stages;
-        let run = |i: usize, input: &Frame, skip: Option<&Frame>, output: &mut Frame, scratch: &mut [Scratch]| {
-            let (level, stage) = &stages[i];
-            let (rows, width) = (rows >> level, width >> level);
-            let context = Context { kernel: self.kernel, input, skip, rows, width };
-            run_strips(stage, &context, output, scratch);
-        };
+        let run =
+            |i: usize, input: &Frame, skip: Option<&Frame>, output: &mut Frame, scratch: &mut [Scratch]| {
+                let (level, stage) = &stages[i];
+                let (rows, width) = (rows >> level, width >> level);
+                let context = Context { kernel: self.kernel, input, skip, rows, width };
+                run_strips(stage, &context, output, scratch);
+            };
         run(0, &b.base, None, skip0, s0);
         run(1, skip0, None, skip1, s1);
         run(2, skip1, None, &mut b.bottom, s2);
@@ -190,23 +191,20 @@ impl BinaryNetwork {
         base: &mut Frame,
         ends: &mut [Ends],
     ) {
-        let (row_len, stride) = (base.row_len(), base.stride);
+        let row_len = base.row_len();
         let rows = base.data.len() / row_len;
-        let strip = rows.div_ceil(ends.len());
+        let strip = rows.div_ceil(ends.len()).next_multiple_of(2);
         let strips = base.data.par_chunks_mut(strip * row_len).zip(ends.par_iter_mut()).enumerate();
         strips.for_each(|(i, (output, ends))| {
-            let first = i * strip;
-            for (at, output) in output.chunks_exact_mut(row_len).enumerate() {
-                let row = first + at;
+            for (at, output) in output.chunks_exact_mut(2 * row_len).enumerate() {
+                let row = i * strip + 2 * at;
                 let from = if at == 0 { row.saturating_sub(1) } else { row + 1 };
-                for source in from..(row + 2).min(rows) {
+                for source in from..(row + 3).min(rows) {
                     debug_assert!(start + source < padded_rows);
                     self.front(input, start + source, width, ends);
-                    set_all(&mut ends.conv_in, self.kernel, &self.parts.conv_in, source % 3, &ends.fused, stride);
+                    ends.conv_in.set(source, &ends.fused);
                 }
-                let taps = |outside| taps(row, rows, outside);
-                let layer = &self.parts.conv_in;
-                convolve_row(&mut ends.conv_in, self.kernel, layer, taps, None, (output, stride), width);
+                ends.conv_in.run(self.kernel, &self.parts.conv_in, row, (rows, width), None, output);
             }
         });
     }
@@ -218,7 +216,7 @@ impl BinaryNetwork {
             None => input.read(row, width, stride, &mut ends.fused),
             Some(fusion) => {
                 input.read(row, width, stride, &mut ends.raw);
-                let branch = &fusion.layer.branches[0];
+                let branch = &fusion.branches[0];
                 for (start, pixels) in chunks(width) {
                     ends.point.set_chunk(self.kernel, branch, &ends.raw[start..], stride, pixels);
                     let target = Target { shortcut: None, output: &mut ends.fused[start..], stride };
@@ -235,16 +233,15 @@ impl BinaryNetwork {
     fn finish(&self, decoded: &Frame, base: &Frame, output: &mut Frame, width: usize, ends: &mut [Ends]) {
         let (row_len, stride) = (output.row_len(), output.stride);
         let rows = output.data.len() / row_len;
-        let strip = rows.div_ceil(ends.len());
-        let (mapping, conv_out) = (&self.parts.mapping, &self.parts.conv_out);
+        let strip = rows.div_ceil(ends.len()).next_multiple_of(2);
+        let mapping = &self.parts.mapping;
         let strips = output.data.par_chunks_mut(strip * row_len).zip(ends.par_iter_mut()).enumerate();
         strips.for_each(|(i, (output, ends))| {
-            let first = i * strip;
-            for (at, output) in output.chunks_exact_mut(row_len).enumerate() {
-                let row = first + at;
+            for (at, output) in output.chunks_exact_mut(2 * row_len).enumerate() {
+                let row = i * strip + 2 * at;
                 let from = if at == 0 { row.saturating_sub(1) } else { row + 1 };
-                for mapped in from..(row + 2).min(rows) {
-                    let begin = if mapped == first.saturating_sub(1) { mapped.saturating_sub(1) } else { mapped + 1 };
+                for mapped in from..(row + 3).min(rows) {
+                    let begin = if at == 0 && mapped == from { mapped.saturating_sub(1) } else { mapped + 1 };
                     for source in begin..(mapped + 2).min(rows) {
                         let source_row = decoded.row(source);
                         set_all(&mut ends.mapping, self.kernel, mapping, source % 3, source_row, stride);
@@ -254,11 +251,10 @@ impl BinaryNetwork {
                     let out = (&mut ends.fused[..], stride);
                     convolve_row(&mut ends.mapping, self.kernel, mapping, taps, shortcut, out, width);
                     ends.fused.iter_mut().zip(base.row(mapped)).for_each(|(f, &b)| *f += b);
-                    set_all(&mut ends.conv_out, self.kernel, conv_out, mapped % 3, &ends.fused, stride);
+                    ends.conv_out.set(mapped, &ends.fused);
                 }
-                let shortcut = Some((base.row(row), stride, false));
-                let taps = |outside| taps(row, rows, outside);
-                convolve_row(&mut ends.conv_out, self.kernel, conv_out, taps, shortcut, (output, stride), width);
+                let shortcut = Some([base.row(row), base.row(row + 1)]);
+                ends.conv_out.run(self.kernel, &self.parts.conv_out, row, (rows, width), shortcut, output);
             }
         });
     }

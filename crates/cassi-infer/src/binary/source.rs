@@ -115,12 +115,14 @@ impl Source for Checkpoint<'_> {
 
     fn batch_norm(&mut self, prefix: &str, channels: usize) -> (Vec<f32>, Vec<f32>) {
         let mut part = |name: &str| self.take(&format!("{prefix}.{name}"), &[channels]);
-        let (gain, bias, mean, variance) = (part("weight"), part("bias"), part("running_mean"), part("running_var"));
+        let (gain, bias, mean, variance) =
+            (part("weight"), part("bias"), part("running_mean"), part("running_var"));
         // Counters of batches are integers that some writers leave out.
         self.seen.insert(format!("{prefix}.num_batches_tracked"));
         let scale: Vec<f64> =
             gain.iter().zip(&variance).map(|(&g, &v)| f64::from(g) / (f64::from(v) + 1e-5).sqrt()).collect();
-        let shift = (0..channels).map(|c| (f64::from(bias[c]) - f64::from(mean[c]) * scale[c]) as f32).collect();
+        let shift =
+            (0..channels).map(|c| (f64::from(bias[c]) - f64::from(mean[c]) * scale[c]) as f32).collect();
         (scale.into_iter().map(|s| s as f32).collect(), shift)
     }
 
@@ -137,7 +139,8 @@ fn binarize(latent: &[f32], shape: [usize; 4], rule: Rule) -> Binary {
     let mut scale = Vec::with_capacity(outputs);
     for w in latent.chunks_exact(fan_in) {
         let mean = w.iter().map(|&v| f64::from(v)).sum::<f64>() / fan_in as f64;
-        let deviation = |divisor: f64| (w.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / divisor).sqrt();
+        let deviation =
+            |divisor: f64| (w.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / divisor).sqrt();
         let mean_magnitude = |centre: f64, unit: f64| {
             w.iter().map(|&v| ((f64::from(v) - centre) / unit).abs()).sum::<f64>() / fan_in as f64
         };
@@ -188,7 +191,8 @@ pub(super) fn check_tensors<T>(
     if missing.is_empty() && misshaped.is_empty() && not_finite.is_empty() && unexpected.is_empty() {
         return Ok(result);
     }
-    let nearest = nearest_method(tensors).filter(|&(m, _)| m != method).map(|(m, share)| (m.to_string(), share));
+    let nearest =
+        nearest_method(tensors).filter(|&(m, _)| m != method).map(|(m, share)| (m.to_string(), share));
     Err(WeightsError { network: method.to_string(), missing, unexpected, misshaped, not_finite, nearest })
 }
 
@@ -196,7 +200,8 @@ pub(super) fn check_tensors<T>(
 pub fn nearest_method(tensors: &NamedTensors) -> Option<(Method, f64)> {
     let fit = |method| {
         let expected = expected_tensors(method);
-        let here = expected.iter().filter(|(name, shape)| tensors.get(name).is_some_and(|t| t.shape == *shape));
+        let here =
+            expected.iter().filter(|(name, shape)| tensors.get(name).is_some_and(|t| t.shape == *shape));
         (method, here.count() as f64 / expected.len().max(tensors.len()) as f64)
     };
     let best = Method::ALL.into_iter().map(fit).max_by(|a, b| a.1.total_cmp(&b.1))?;
@@ -209,7 +214,8 @@ pub(super) struct Names(pub(super) Vec<(String, Vec<usize>)>);
 impl Source for Names {
     fn binary(&mut self, name: &str, shape: [usize; 4], rule: Rule) -> Binary {
         let [outputs, inputs, side, _] = shape;
-        let stored = if rule == Rule::ScaledColumn { vec![shape.iter().product(), 1] } else { shape.to_vec() };
+        let stored =
+            if rule == Rule::ScaledColumn { vec![shape.iter().product(), 1] } else { shape.to_vec() };
         self.0.push((format!("{name}.weight"), stored));
         if rule == Rule::Gained {
             self.0.push((format!("{name}.gain"), vec![outputs, 1, 1, 1]));
@@ -246,7 +252,10 @@ pub fn expected_tensors(method: Method) -> Vec<(String, Vec<usize>)> {
 /// Reproducible weights for tests and examples: each tensor is drawn from a generator seeded with the FNV-1a hash
 /// of its name (`SplitMix64`), centred and scaled by its role, so that signals neither die nor explode.
 pub fn rule_weights(method: Method) -> NamedTensors {
-    expected_tensors(method).into_iter().map(|(name, shape)| (name.clone(), rule_tensor(&name, shape))).collect()
+    expected_tensors(method)
+        .into_iter()
+        .map(|(name, shape)| (name.clone(), rule_tensor(&name, shape)))
+        .collect()
 }
 
 fn rule_tensor(name: &str, shape: Vec<usize>) -> Tensor {

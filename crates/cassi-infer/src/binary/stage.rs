@@ -101,7 +101,8 @@ fn pointwise(
 ) {
     for branch in &layer.branches {
         let input = &input[branch.from * stride..];
-        let operands = if matches!(branch.packed, super::net::Packed::Bits { .. }) { &mut *bits } else { &mut *floats };
+        let operands =
+            if matches!(branch.packed, super::net::Packed::Bits { .. }) { &mut *bits } else { &mut *floats };
         operands.reshape(branch.inputs);
         operands.set_chunk(kernel, branch, input, stride, pixels);
         let output = &mut output[branch.to * output_stride..];
@@ -233,7 +234,14 @@ impl Stage<'_> {
             for source in first..2 * row + 2 {
                 for parity in 0..2 {
                     let half = &mut s.source[parity * source_len..][..source_len];
-                    resample::every_second(c.input.row(source), c.input.stride, parity, half, stride, c.width);
+                    resample::every_second(
+                        c.input.row(source),
+                        c.input.stride,
+                        parity,
+                        half,
+                        stride,
+                        c.width,
+                    );
                     set_all(&mut s.first, c.kernel, self.first, source % 3 * 2 + parity, half, stride);
                 }
             }
@@ -315,9 +323,20 @@ impl Stage<'_> {
         let Point { bits, floats, a, b } = &mut s.chunk;
         for (start, pixels) in chunks(c.width) {
             let Block { gain, bias, increase, .. } = self.block;
-            (c.kernel.layer_norm)(&LayerNorm { input: &input[start..], stride, gain, bias, pixels }, a, CHUNK);
+            (c.kernel.layer_norm)(
+                &LayerNorm { input: &input[start..], stride, gain, bias, pixels },
+                a,
+                CHUNK,
+            );
             pointwise(c.kernel, &increase[0], (a, CHUNK), (b, CHUNK), pixels, (bits, floats));
-            pointwise(c.kernel, &increase[1], (b, CHUNK), (&mut wide[start..], stride), pixels, (bits, floats));
+            pointwise(
+                c.kernel,
+                &increase[1],
+                (b, CHUNK),
+                (&mut wide[start..], stride),
+                pixels,
+                (bits, floats),
+            );
         }
         s.middle.set(c.kernel, row % 3, &self.block.middle.branches[0], wide, stride);
     }
@@ -334,7 +353,14 @@ impl Stage<'_> {
             let target = Target { shortcut: Some((&wide[start..], stride)), output: a, stride: CHUNK };
             s.middle.convolve(c.kernel, &middle.branches[0], &taps, (start, pixels), target);
             pointwise(c.kernel, &decrease[0], (a, CHUNK), (b, CHUNK), pixels, (bits, floats));
-            pointwise(c.kernel, &decrease[1], (b, CHUNK), (&mut output[start..], stride), pixels, (bits, floats));
+            pointwise(
+                c.kernel,
+                &decrease[1],
+                (b, CHUNK),
+                (&mut output[start..], stride),
+                pixels,
+                (bits, floats),
+            );
         }
         for (output, input) in output.chunks_exact_mut(stride).zip(input.chunks_exact(stride)) {
             let columns = ..padded(c.width);

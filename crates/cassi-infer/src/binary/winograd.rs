@@ -3,7 +3,7 @@
 //! transforms are additions of whole rows. Pairs of rows are aligned to even rows, so that strips do not change a
 //! bit. With ±1, ½ as the only factors it rounds about as much as the direct sum.
 
-use super::net::{BANDS, Branch, Weights};
+use super::net::BANDS;
 use super::operands::{chunks, padded, row_stride};
 use crate::kernels::{CHUNK, Epilogue, FloatConv, Kernel, Target};
 
@@ -15,9 +15,8 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// Of a dense 3x3 branch on 28 channels.
-    pub(super) fn new(branch: &Branch) -> Self {
-        let Weights::Dense(weights) = &branch.weights else { unreachable!("only dense branches are transformed") };
+    /// Of weights `[28, 28, 3, 3]`.
+    pub(super) fn new(weights: &[f32]) -> Self {
         let mut phases: [Vec<f32>; 4] = Default::default();
         for block in (0..BANDS).step_by(4) {
             for dx in 0..3 {

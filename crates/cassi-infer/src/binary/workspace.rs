@@ -3,6 +3,7 @@
 use super::net::{BANDS, BuildParts};
 use super::operands::{Operands, row_stride};
 use super::stage::{Frame, Rows, Scratch, Stage, rings};
+use super::winograd::Pairs;
 use super::{BinaryNetwork, Engine};
 
 /// Rows of padded image that one window holds at most, halo included, unless told otherwise.
@@ -79,9 +80,9 @@ pub(super) struct Ends {
     /// One fused row.
     pub(super) fused: Vec<f32>,
     pub(super) point: Operands,
-    pub(super) conv_in: Vec<Operands>,
+    pub(super) conv_in: Pairs,
     pub(super) mapping: Vec<Operands>,
-    pub(super) conv_out: Vec<Operands>,
+    pub(super) conv_out: Pairs,
 }
 
 /// The five stages of a network: level, source of rows, layers.
@@ -108,9 +109,9 @@ impl Buffers {
             raw: vec![0.0; (BANDS + 4) * row_stride(width)],
             fused: vec![0.0; BANDS * row_stride(width)],
             point: Operands::new(false, BANDS + 4, crate::kernels::CHUNK, 1),
-            conv_in: rings(&parts.conv_in, engine, width, 3),
+            conv_in: Pairs::new(width),
             mapping: rings(&parts.mapping, engine, width, 3),
-            conv_out: rings(&parts.conv_out, engine, width, 3),
+            conv_out: Pairs::new(width),
         };
         Self {
             base: frame(0),

@@ -25,7 +25,8 @@ fn pack(pack: &Pack<'_>, positive: &mut [u8]) -> bool {
             let mut nibbles = _mm256_setzero_si256();
             for i in 0..4 {
                 let channel = 4 * group + i;
-                let x: &[f32; 32] = pack.input[channel * pack.stride + start..][..32].try_into().expect("32 floats");
+                let x: &[f32; 32] =
+                    pack.input[channel * pack.stride + start..][..32].try_into().expect("32 floats");
                 let (k, b) = (_mm256_set1_ps(pack.factor[channel]), _mm256_set1_ps(pack.summand[channel]));
                 let mut above = [_mm256_setzero_si256(); 4];
                 for (j, above) in above.iter_mut().enumerate() {
@@ -162,7 +163,8 @@ unsafe fn flush<const VECTORS: usize>(
 fn conv_float(conv: &FloatConv<'_>, epilogue: &Epilogue, mut target: Target<'_>) {
     assert!(conv.pixels == 32 || conv.pixels == CHUNK);
     let seen = if conv.grouped { 4 } else { conv.channels };
-    let reach = conv.taps.iter().max().unwrap_or(&0) + (conv.channels - 1) * conv.channel_stride + conv.pixels;
+    let reach =
+        conv.taps.iter().max().unwrap_or(&0) + (conv.channels - 1) * conv.channel_stride + conv.pixels;
     assert!(reach <= conv.input.len());
     let mut sums = [[0f32; CHUNK]; 4];
     for (block, weights) in conv.weights.chunks_exact(4 * seen * conv.taps.len()).enumerate() {

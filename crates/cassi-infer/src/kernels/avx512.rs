@@ -145,8 +145,11 @@ unsafe fn sum_block<const TERNARY: bool>(
                 room -= 1;
                 let place = tap + group * conv.group_stride;
                 let nibbles = _mm512_loadu_si512(conv.positive.as_ptr().add(place).cast());
-                let minus =
-                    if TERNARY { _mm512_loadu_si512(negative.add(place).cast()) } else { _mm512_setzero_si512() };
+                let minus = if TERNARY {
+                    _mm512_loadu_si512(negative.add(place).cast())
+                } else {
+                    _mm512_setzero_si512()
+                };
                 for acc in &mut acc {
                     let table = TABLES.as_ptr().add(*codes as usize).cast::<__m128i>();
                     let table = _mm512_broadcast_i32x4(_mm_loadu_si128(table));
@@ -164,7 +167,10 @@ unsafe fn sum_block<const TERNARY: bool>(
                 for v in 0..2 {
                     let place = sums.as_mut_ptr().add(32 * v).cast();
                     // Twice the sum is even, so the arithmetic shift divides exactly.
-                    _mm512_storeu_si512(place, _mm512_srai_epi16::<1>(_mm512_loadu_si512(place.cast_const())));
+                    _mm512_storeu_si512(
+                        place,
+                        _mm512_srai_epi16::<1>(_mm512_loadu_si512(place.cast_const())),
+                    );
                 }
             }
         }
@@ -182,7 +188,8 @@ unsafe fn flush(acc: &mut [__m512i; 4], sums: &mut [[i16; CHUNK]; 4], fresh: boo
             // SAFETY: two vectors of 32 sums make a chunk.
             unsafe {
                 let place: *mut __m512i = sums.as_mut_ptr().add(32 * h).cast();
-                let before = if fresh { _mm512_setzero_si512() } else { _mm512_loadu_si512(place.cast_const()) };
+                let before =
+                    if fresh { _mm512_setzero_si512() } else { _mm512_loadu_si512(place.cast_const()) };
                 _mm512_storeu_si512(place, _mm512_add_epi16(before, wide));
             }
         }
@@ -194,7 +201,8 @@ unsafe fn flush(acc: &mut [__m512i; 4], sums: &mut [[i16; CHUNK]; 4], fresh: boo
 fn conv_float(conv: &FloatConv<'_>, epilogue: &Epilogue, mut target: Target<'_>) {
     assert!(conv.pixels == 32 || conv.pixels == CHUNK);
     let seen = if conv.grouped { 4 } else { conv.channels };
-    let reach = conv.taps.iter().max().unwrap_or(&0) + (conv.channels - 1) * conv.channel_stride + conv.pixels;
+    let reach =
+        conv.taps.iter().max().unwrap_or(&0) + (conv.channels - 1) * conv.channel_stride + conv.pixels;
     assert!(reach <= conv.input.len());
     let mut sums = [[0f32; CHUNK]; 4];
     for (block, weights) in conv.weights.chunks_exact(4 * seen * conv.taps.len()).enumerate() {

@@ -249,7 +249,9 @@ pub fn named(name: &str) -> Option<&'static Kernel> {
 
 /// Plane of negatives: packs the signs of `−(k_c·x + b_c)`, for chunks in which [`Kernel::pack`] met a zero.
 pub fn pack_negatives(pack: &Pack<'_>, negative: &mut [u8]) {
-    for (group, (factor, summand)) in pack.factor.chunks_exact(4).zip(pack.summand.chunks_exact(4)).enumerate() {
+    for (group, (factor, summand)) in
+        pack.factor.chunks_exact(4).zip(pack.summand.chunks_exact(4)).enumerate()
+    {
         let plane = &mut negative[group * pack.group_stride..][..pack.pixels];
         for (pixel, byte) in plane.iter_mut().enumerate() {
             *byte = (0..4).fold(0, |bits, i| {

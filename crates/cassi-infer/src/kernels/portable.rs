@@ -2,8 +2,8 @@
 //! functions of this module again for their instruction set, so their roundings are the same.
 
 use super::{
-    Activation, BitConv, CHUNK, Epilogue, FloatConv, Kernel, LayerNorm, OUTSIDE, Pack, Shortcut, TABLES, Tail,
-    Target,
+    Activation, BitConv, CHUNK, Epilogue, FloatConv, Kernel, LayerNorm, OUTSIDE, Pack, Shortcut, TABLES,
+    Tail, Target,
 };
 
 pub(super) const KERNEL: Kernel =
@@ -11,7 +11,9 @@ pub(super) const KERNEL: Kernel =
 
 fn pack(pack: &Pack<'_>, positive: &mut [u8]) -> bool {
     let mut zero = false;
-    for (group, (factor, summand)) in pack.factor.chunks_exact(4).zip(pack.summand.chunks_exact(4)).enumerate() {
+    for (group, (factor, summand)) in
+        pack.factor.chunks_exact(4).zip(pack.summand.chunks_exact(4)).enumerate()
+    {
         let plane = &mut positive[group * pack.group_stride..][..pack.pixels];
         plane.fill(0);
         for i in 0..4 {
@@ -32,11 +34,13 @@ fn conv_bits(conv: &BitConv<'_>, epilogue: &Epilogue, mut target: Target<'_>) {
     for (block, codes) in conv.codes.chunks_exact(4 * seen * conv.taps.len()).enumerate() {
         sums.iter_mut().for_each(|s| s.fill(0));
         let first = if conv.grouped { block } else { 0 };
-        let places = conv.taps.iter().flat_map(|&tap| (first..first + seen).map(move |g| tap + g * conv.group_stride));
+        let places =
+            conv.taps.iter().flat_map(|&tap| (first..first + seen).map(move |g| tap + g * conv.group_stride));
         for (place, codes) in places.zip(codes.chunks_exact(4)) {
             for (sums, &code) in sums.iter_mut().zip(codes) {
                 let table = &TABLES[code as usize];
-                let lookup = |byte: u8| if byte & OUTSIDE != 0 { 0 } else { i16::from(table[byte as usize & 15]) };
+                let lookup =
+                    |byte: u8| if byte & OUTSIDE != 0 { 0 } else { i16::from(table[byte as usize & 15]) };
                 match conv.negative {
                     None => {
                         let bytes = &conv.positive[place..place + conv.pixels];
@@ -67,8 +71,10 @@ fn conv_float(conv: &FloatConv<'_>, epilogue: &Epilogue, mut target: Target<'_>)
     for (block, weights) in conv.weights.chunks_exact(4 * seen * conv.taps.len()).enumerate() {
         sums.iter_mut().for_each(|s| s.fill(0.0));
         let first = if conv.grouped { 4 * block } else { 0 };
-        let places =
-            conv.taps.iter().flat_map(|&tap| (first..first + seen).map(move |c| tap + c * conv.channel_stride));
+        let places = conv
+            .taps
+            .iter()
+            .flat_map(|&tap| (first..first + seen).map(move |c| tap + c * conv.channel_stride));
         for (place, weights) in places.zip(weights.chunks_exact(4)) {
             let input = &conv.input[place..place + conv.pixels];
             for (sums, &w) in sums.iter_mut().zip(weights) {
@@ -94,18 +100,21 @@ pub(super) fn layer_norm_inline(norm: &LayerNorm<'_>, output: &mut [f32], output
     for start in (0..norm.pixels).step_by(WIDTH) {
         let mut mean = [0f32; WIDTH];
         for c in 0..channels {
-            let x: &[f32; WIDTH] = norm.input[c * norm.stride + start..][..WIDTH].try_into().expect("WIDTH floats");
+            let x: &[f32; WIDTH] =
+                norm.input[c * norm.stride + start..][..WIDTH].try_into().expect("WIDTH floats");
             (0..WIDTH).for_each(|i| mean[i] += x[i]);
         }
         mean.iter_mut().for_each(|m| *m *= share);
         let mut inverse = [0f32; WIDTH];
         for c in 0..channels {
-            let x: &[f32; WIDTH] = norm.input[c * norm.stride + start..][..WIDTH].try_into().expect("WIDTH floats");
+            let x: &[f32; WIDTH] =
+                norm.input[c * norm.stride + start..][..WIDTH].try_into().expect("WIDTH floats");
             (0..WIDTH).for_each(|i| inverse[i] += (x[i] - mean[i]) * (x[i] - mean[i]));
         }
         inverse.iter_mut().for_each(|v| *v = 1.0 / (*v * share + 1e-5).sqrt());
         for c in 0..channels {
-            let x: &[f32; WIDTH] = norm.input[c * norm.stride + start..][..WIDTH].try_into().expect("WIDTH floats");
+            let x: &[f32; WIDTH] =
+                norm.input[c * norm.stride + start..][..WIDTH].try_into().expect("WIDTH floats");
             let out: &mut [f32; WIDTH] =
                 (&mut output[c * output_stride + start..][..WIDTH]).try_into().expect("WIDTH floats");
             let (gain, bias) = (norm.gain[c], norm.bias[c]);
@@ -126,7 +135,10 @@ pub(super) fn finish<S: Copy + Into<f32>>(sums: &[S], e: &Epilogue, channel: usi
     let out = &mut target.output[channel * target.stride..][..n];
     let (scale, shift) = (e.scale[channel], e.shift[channel]);
     let affine = |s: S| s.into() * scale + shift;
-    let shortcut = target.shortcut.map(|(data, stride)| &data[channel * stride..][..n]);
+    let shortcut = match e.shortcut {
+        Shortcut::None => None,
+        _ => target.shortcut.map(|(data, stride)| &data[channel * stride..][..n]),
+    };
     match (&e.activation, e.shortcut, shortcut, &e.tail, e.average) {
         (Activation::PRelu { slope, after }, Shortcut::After, Some(r), Tail::None, false) => {
             let (slope, after) = (slope[channel], after[channel]);

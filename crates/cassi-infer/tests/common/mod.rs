@@ -24,7 +24,9 @@ pub fn shared() -> Option<PathBuf> {
 }
 
 pub fn get<'a>(tensors: &'a NamedTensors, name: &str) -> &'a Tensor {
-    tensors.get(name).unwrap_or_else(|| panic!("no `{name}` among {:?}", tensors.iter().map(|t| t.0).collect::<Vec<_>>()))
+    tensors
+        .get(name)
+        .unwrap_or_else(|| panic!("no `{name}` among {:?}", tensors.iter().map(|t| t.0).collect::<Vec<_>>()))
 }
 
 /// Runs a network on an image `[1, 28, rows, columns]` with a mask `[rows, columns]`, or on a snapshot.
