@@ -16,10 +16,12 @@
 //! ```
 
 pub mod check;
+pub mod colour;
 mod cube;
 mod error;
 mod image2d;
 mod instrument;
+pub mod metrics;
 mod operator;
 pub mod random;
 mod reconstruct;

@@ -7,7 +7,7 @@ use std::io::Write;
 
 use crate::bytes::{Cursor, count, first_bytes};
 use crate::zip_file::Archive;
-use crate::{Contents, Endian, Kind, Order, ParseError, Values, Variable};
+use crate::{Contents, Endian, Kind, Order, ParseError, Variable};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
@@ -247,6 +247,7 @@ pub(crate) fn npz_bytes(entries: &[(String, Vec<u8>)]) -> std::io::Result<Vec<u8
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Values;
 
     fn with_header(text: &str, data: &[u8]) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();

@@ -111,6 +111,9 @@ macro_rules! on_values {
     };
 }
 
+pub(crate) use on_values;
+
+#[allow(clippy::unnecessary_cast)] // one of the ten types is the target itself
 impl Values {
     /// How many numbers.
     pub fn len(&self) -> usize {
@@ -141,6 +144,15 @@ impl Values {
             (v.iter().map(|&x| x as f64).filter(|x| x.is_finite()))
                 .fold(None, |range, x| range.map_or(Some((x, x)), |(low, high): (f64, f64)| Some((low.min(x), high.max(x)))))
         })
+    }
+
+    /// How many numbers are NaN or infinite.
+    pub fn not_finite(&self) -> usize {
+        match self {
+            Self::F32(v) => v.iter().filter(|x| !x.is_finite()).count(),
+            Self::F64(v) => v.iter().filter(|x| !x.is_finite()).count(),
+            _ => 0,
+        }
     }
 
     /// Whether these are integers.

@@ -65,6 +65,15 @@ pub fn parse_torch(bytes: &[u8]) -> Result<Contents, ParseError> {
     Ok(Contents::new("PyTorch checkpoint (zip)", variables))
 }
 
+/// Names of the tensors that the pickle inside a checkpoint (`data.pkl`) describes, without their values.
+///
+/// # Errors
+/// If the pickle is damaged.
+pub fn torch_tensor_names(pickle: &[u8]) -> Result<Vec<String>, ParseError> {
+    let pickle = pickle::parse(pickle)?;
+    Ok(Walker::collect(&pickle)?.into_iter().map(|(name, _)| name).collect())
+}
+
 /// Many tensors may view one storage; in all they may not be much larger than the file.
 fn budget(bytes: &[u8]) -> usize {
     bytes.len().saturating_mul(16).saturating_add(1 << 20)
@@ -247,7 +256,7 @@ impl Storages<'_> {
         let data = &self.read[key];
         let last = (shape.iter().zip(&steps))
             .try_fold(offset, |at, (&n, &step)| at.checked_add(n.saturating_sub(1).checked_mul(step)?));
-        if n > 0 && !last.is_some_and(|last| last < data.len() / kind.size()) {
+        if n > 0 && last.is_none_or(|last| last >= data.len() / kind.size()) {
             return Err(wrong("a tensor that leaves its storage"));
         }
         let values = gather(kind, data, self.endian, &shape, &steps, offset, n);
