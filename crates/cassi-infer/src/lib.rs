@@ -2,7 +2,8 @@
 //!
 //! [`binary`] runs BiSRNet and the seven binarized baselines of its toolbox on packed bits. It takes named tensors
 //! as values or the bytes of a packed `.cbin` file, never a path, and gives the same integer sums on every CPU path
-//! and thread count. [`kernels`] holds the convolutions, chosen at run time.
+//! and thread count. [`kernels`] holds the convolutions, chosen at run time. [`float`] runs MST-S/M/L and MST++ on
+//! fused float kernels.
 //!
 //! ```
 //! use cassi_infer::binary::{BinaryNetwork, Input, Layout, Method, Workspace, rule_weights};
@@ -19,6 +20,7 @@
 
 pub mod binary;
 mod error;
+pub mod float;
 pub mod kernels;
 
 pub use error::{RunError, WeightsError};
