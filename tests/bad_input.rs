@@ -93,7 +93,8 @@ fn an_output_that_cannot_be_written_loses_nothing() {
     output(&["scene", "make", "--rows", "16", "--columns", "16", "-o", &scene]);
     refused(&["simulate", "--scene", &scene, "-o", &scratch.file("y.xyz")], &["y.xyz"]);
     refused(&["simulate", "--scene", &scene, "-o", &scene], &["input"]);
-    refused(&["simulate", "--scene", &scene, "-o", &scratch.file("no/folder/y.npy")], &["folder"]);
+    // A file stands where a folder would have to be.
+    refused(&["simulate", "--scene", &scene, "-o", &scratch.file("s.npy/y.npy")], &["s.npy"]);
     assert!(std::fs::metadata(&scene).unwrap().len() > 28 * 16 * 16 * 4);
     let left: Vec<_> = std::fs::read_dir(scratch.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left.len(), 1, "temporary files stay behind: {left:?}");

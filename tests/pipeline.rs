@@ -89,10 +89,12 @@ fn comparing_draws_figures_tables_and_a_page() {
     output(&["reconstruct", "--snapshot", &y, "--set", "iterations=20", "-o", &x]);
     let estimate = format!("gap-tv={x}");
     output(&["compare", "--truth", &scene, "--estimate", &estimate, "--snapshot", &y, "-o", &folder]);
-    let names: Vec<String> = std::fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let files = |folder: &str| -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let mut names = files(&folder);
+    names.extend(files(&format!("{folder}/figures")));
     assert!(names.iter().any(|name| name == "report.html"), "{names:?}");
     for extension in [".svg", ".png", ".md", ".csv", ".tex"] {
         assert!(names.iter().any(|name| name.ends_with(extension)), "no {extension} in {names:?}");

@@ -14,8 +14,8 @@ use crate::context::Context;
 use crate::inputs;
 use crate::registry;
 
-/// The shot noise of the benchmark's real-data training.
-const NOISE: NoiseModel = NoiseModel::Binomial { qe: 0.4, levels: 2048.0 };
+/// About one percent of a bright snapshot's values, as a good camera has.
+const NOISE: NoiseModel = NoiseModel::Gaussian { sigma: 0.03 };
 
 const SCENES: [Kind; 3] = [Kind::StillLife, Kind::Chart, Kind::Fabric];
 
