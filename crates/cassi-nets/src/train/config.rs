@@ -361,13 +361,34 @@ impl Schedule {
 pub struct Stage {
     /// Up to this fraction of the steps.
     pub until: f64,
-    /// Side of the samples.
-    pub crop: usize,
+    /// Size of the samples: a side, or rows and columns. Wide ones see the dispersion as a whole frame does: in a
+    /// narrow sample few columns of the snapshot hold all bands.
+    pub crop: Crop,
     /// Samples a step.
     pub batch: usize,
     /// Samples that pass the network at once; the gradient is summed over the parts. 0: all.
     #[serde(default)]
     pub part: usize,
+}
+
+/// Size of the samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Crop {
+    /// As many rows as columns.
+    Square(usize),
+    /// Rows and columns.
+    Rectangle([usize; 2]),
+}
+
+impl Crop {
+    /// Rows and columns.
+    pub fn size(self) -> [usize; 2] {
+        match self {
+            Self::Square(side) => [side, side],
+            Self::Rectangle(size) => size,
+        }
+    }
 }
 
 /// What the weights are judged on.
@@ -460,7 +481,7 @@ impl TrainConfig {
                 "stages: growing `until`, the last one 1",
             ),
             (
-                self.stages.iter().all(|s| s.crop >= 16 && s.crop % 8 == 0 && s.batch > 0),
+                self.stages.iter().all(|s| s.batch > 0 && s.crop.size().iter().all(|&n| n >= 16 && n % 8 == 0)),
                 "stages: crops of at least 16, in multiples of 8, and a batch of at least 1",
             ),
             (self.validation.as_ref().is_none_or(|v| v.every > 0), "validation.every: at least 1"),

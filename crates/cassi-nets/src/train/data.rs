@@ -114,7 +114,7 @@ pub(crate) fn scenes(
     instrument: &InstrumentDescription,
     storage: Storage,
     device: Device,
-    smallest: usize,
+    sample: [usize; 2],
     events: &mut dyn FnMut(Event),
 ) -> Result<Pool, TrainError> {
     let kind = match storage {
@@ -126,9 +126,11 @@ pub(crate) fn scenes(
         let mut tensors = Vec::new();
         for scene in read_scenes(&source.path, instrument)? {
             let [_, rows, columns] = scene.cube.shape();
-            if rows.min(columns) < smallest {
-                let reason =
-                    format!("`{}` has {rows} x {columns} pixels, fewer than the samples ({smallest})", scene.name);
+            if rows < sample[0] || columns < sample[1] {
+                let reason = format!(
+                    "`{}` has {rows} x {columns} pixels, fewer than the samples ({} x {})",
+                    scene.name, sample[0], sample[1]
+                );
                 return Err(TrainError::Data { path: source.path.clone(), reason });
             }
             let mut tensor = cube_tensor(&scene.cube);

@@ -41,14 +41,16 @@ pub enum TrainError {
     },
     /// The device ran out of memory.
     #[error(
-        "no memory left on the device for {samples} samples of {crop} x {crop} at once; set `part = {fits}` in the \
+        "no memory left on the device for {samples} samples of {rows} x {columns} at once; set `part = {fits}` in the \
          stage (the batch stays, its gradient is summed over parts), or a smaller crop"
     )]
     Memory {
         /// Samples at once.
         samples: usize,
-        /// Their side.
-        crop: usize,
+        /// Their rows.
+        rows: usize,
+        /// Their columns.
+        columns: usize,
         /// A number worth trying.
         fits: usize,
     },

@@ -18,7 +18,7 @@ pub mod validate;
 mod workers;
 
 pub use config::{
-    Augmentation, BinomialNoise, DataSource, Loss, LossKind, MaskSource, MaskUse, Noise, Optimiser, Precision,
+    Augmentation, BinomialNoise, Crop, DataSource, Loss, LossKind, MaskSource, MaskUse, Noise, Optimiser, Precision,
     Schedule, ScheduleKind, Stage, Storage, TrainConfig, Validation, expand,
 };
 pub use error::TrainError;

@@ -111,9 +111,4 @@ impl Optimiser {
         }
         Ok(())
     }
-
-    /// Starts the average anew from the weights as they are.
-    pub(crate) fn restart_average(&mut self) {
-        no_grad(|| self.average.copy_(&self.values));
-    }
 }

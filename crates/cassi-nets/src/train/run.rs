@@ -204,27 +204,29 @@ impl<'a> Training<'a> {
             }
             false => Progress::default(),
         };
-        let largest = config.stages.iter().map(|stage| stage.crop).max().expect("a stage, as checked");
+        let longest = |axis: usize| config.stages.iter().map(|s| s.crop.size()[axis]).max().unwrap_or_default();
+        let sample = [longest(0), longest(1)];
         let sampler = Sampler {
             config,
             instrument: instrument.clone(),
-            scenes: data::scenes(&config.data, &instrument, config.storage, device, largest, events)?,
-            masks: data::masks(&config.masks, config.seed, device, largest)?,
+            scenes: data::scenes(&config.data, &instrument, config.storage, device, sample, events)?,
+            masks: data::masks(&config.masks, config.seed, device, sample[0].max(sample[1]))?,
             mask_form: network.mask_form(),
         };
         let names: Vec<String> = buffers(&store);
         let variables = store.variables();
         let buffers: Vec<(String, Tensor)> =
             names.into_iter().map(|name| (name.clone(), variables[&name].shallow_clone())).collect();
+        // Running statistics cannot be gathered by several workers at once.
+        let count = if device == Device::Cpu && buffers.is_empty() { threads } else { 1 };
         let plan = Plan {
             method: config.method.clone(),
             options: net_options,
             device,
             loss: config.loss.clone(),
             precision: config.precision,
+            threads: threads / count,
         };
-        // Running statistics cannot be gathered by several workers at once.
-        let count = if device == Device::Cpu && buffers.is_empty() { threads } else { 1 };
         let workers = Workers::start(&plan, optimiser.values(), &buffers, count)?;
         let log = Log::open(out, progress.step)?;
         let command = options.command.clone();
@@ -258,8 +260,11 @@ impl<'a> Training<'a> {
             let batch = tch::no_grad(|| self.sampler.draw(step, stage));
             meter.drawn(drawing);
             let part = self.part(stage);
-            let (gradient, loss) =
-                self.workers.gradient(&batch, part).map_err(|message| self.worker_error(message, part, stage))?;
+            let done = step as f64 / config.steps as f64;
+            let (gradient, loss) = self
+                .workers
+                .gradient(&batch, part, done)
+                .map_err(|message| self.worker_error(message, part, stage))?;
             let rate = config.optimiser.rate * config.schedule.at(step, config.steps);
             // On the CPU the loss is at hand; a GPU is asked for it only now and then.
             let known = self.device == Device::Cpu || pending.len() >= 31;
@@ -321,7 +326,8 @@ impl<'a> Training<'a> {
 
     fn worker_error(&self, message: String, part: usize, stage: &Stage) -> TrainError {
         if message.contains("out of memory") || message.contains("can't allocate memory") {
-            return TrainError::Memory { samples: part, crop: stage.crop, fits: (part / 2).max(1) };
+            let [rows, columns] = stage.crop.size();
+            return TrainError::Memory { samples: part, rows, columns, fits: (part / 2).max(1) };
         }
         crate::NetsError::from(tch::TchError::Torch(message)).into()
     }

@@ -13,13 +13,13 @@ use crate::arch::layers::{shear, unshear_snapshot};
 
 /// What one optimiser step learns from.
 #[derive(Debug)]
-pub struct Batch {
+pub(crate) struct Batch {
     /// What the network takes: `[n, band, row, column]`, or the snapshot `[n, row, sheared column]`.
-    pub features: Tensor,
+    pub(crate) features: Tensor,
     /// The mask in the network's form, for one sample or all.
-    pub mask: Option<Tensor>,
+    pub(crate) mask: Option<Tensor>,
     /// What it should return, `[n, band, row, column]`.
-    pub truth: Tensor,
+    pub(crate) truth: Tensor,
 }
 
 impl Batch {
@@ -45,11 +45,11 @@ pub(crate) struct Sampler<'a> {
 impl Sampler<'_> {
     /// The batch of a step.
     pub(crate) fn draw(&self, step: u64, stage: &Stage) -> Batch {
-        let side = stage.crop as i64;
+        let size = stage.crop.size().map(|length| length as i64);
         let truth: Vec<Tensor> = (0..stage.batch as u64)
             .map(|i| {
                 let mut stream = Stream::new(self.config.seed, "train/sample", step << 16 | i);
-                sample(&self.scenes, &self.config.augmentation, side, &mut stream)
+                sample(&self.scenes, &self.config.augmentation, size, &mut stream)
             })
             .collect();
         let truth = Tensor::stack(&truth, 0);
@@ -57,7 +57,7 @@ impl Sampler<'_> {
         let (told, light): (Vec<_>, Vec<_>) = (0..count)
             .map(|i| {
                 let mut stream = Stream::new(self.config.seed, "train/mask", step << 16 | i);
-                window(&self.masks, &self.config.mask_use, side, &mut stream)
+                window(&self.masks, &self.config.mask_use, size, &mut stream)
             })
             .unzip();
         let (told, light) = (Tensor::stack(&told, 0).unsqueeze(1), Tensor::stack(&light, 0).unsqueeze(1));
@@ -70,7 +70,7 @@ impl Sampler<'_> {
             }
             InputConvention::Normalised { .. } => snapshot,
         };
-        let repeated = || told.expand([told.size()[0], bands, side, side], false);
+        let repeated = || told.expand([told.size()[0], bands, size[0], size[1]], false);
         let mask = match self.mask_form {
             MaskForm::None => None,
             MaskForm::Plain => Some(repeated().contiguous()),
@@ -124,32 +124,30 @@ impl Sampler<'_> {
     }
 }
 
-/// One cube `[band, side, side]` in single precision.
-fn sample(scenes: &Pool, augmentation: &Augmentation, side: i64, stream: &mut Stream) -> Tensor {
-    if side % 2 == 0 && stream.chance(augmentation.stitch) {
-        let quarters: Vec<Tensor> = (0..4).map(|_| crop(scenes, augmentation, side / 2, stream)).collect();
+/// One cube `[band, row, column]` of the size asked for, in single precision.
+fn sample(scenes: &Pool, augmentation: &Augmentation, size: [i64; 2], stream: &mut Stream) -> Tensor {
+    if size.iter().all(|length| length % 2 == 0) && stream.chance(augmentation.stitch) {
+        let half = size.map(|length| length / 2);
+        let quarters: Vec<Tensor> = (0..4).map(|_| crop(scenes, augmentation, half, stream)).collect();
         let row = |i: usize| Tensor::cat(&quarters[2 * i..2 * i + 2], 2);
         return Tensor::cat(&[row(0), row(1)], 1);
     }
-    crop(scenes, augmentation, side, stream)
+    crop(scenes, augmentation, size, stream)
 }
 
-fn crop(scenes: &Pool, augmentation: &Augmentation, side: i64, stream: &mut Stream) -> Tensor {
+fn crop(scenes: &Pool, augmentation: &Augmentation, size: [i64; 2], stream: &mut Stream) -> Tensor {
     let scene = scenes.draw(stream);
     let (bands, rows, columns) = scene.size3().expect("[band, row, column]");
     let [low, high] = augmentation.scale;
     let factor = if low == high { low } else { stream.uniform_in(low.ln(), high.ln()).exp() };
-    let source = ((side as f64 * factor).round() as i64).clamp(1, rows.min(columns));
-    let row = stream.below((rows - source + 1) as usize) as i64;
-    let column = stream.below((columns - source + 1) as usize) as i64;
-    let mut x = scene.narrow(1, row, source).narrow(2, column, source).to_kind(Kind::Float);
-    if source != side {
+    let place = Place::draw(size, [rows, columns], factor, augmentation.flip, stream);
+    let mut x = place.cut(scene).to_kind(Kind::Float);
+    let upright = if place.transposed { [size[1], size[0]] } else { size };
+    if place.window != upright {
         // Antialiased, so that a shrunken scene looks like one seen from farther away.
-        x = x.unsqueeze(0).internal_upsample_bilinear2d_aa([side, side], false, None, None).squeeze_dim(0);
+        x = x.unsqueeze(0).internal_upsample_bilinear2d_aa(upright, false, None, None).squeeze_dim(0);
     }
-    if augmentation.flip {
-        x = flip(&x, stream);
-    }
+    x = place.turn(&x);
     let [low, high] = augmentation.gain;
     let gain = if low == high { low } else { stream.uniform_in(low, high) };
     if augmentation.spectral > 0.0 {
@@ -171,37 +169,69 @@ fn spectral_curve(bands: usize, strength: f64, gain: f64, stream: &mut Stream) -
     (0..bands).map(at).collect()
 }
 
-/// One of the eight symmetries of the square, on the last two axes.
-fn flip(x: &Tensor, stream: &mut Stream) -> Tensor {
-    let rank = x.dim() as i64;
-    let choice = stream.below(8);
-    let x = if choice & 4 == 0 { x.shallow_clone() } else { x.transpose(rank - 2, rank - 1) };
-    let axes: Vec<i64> = (0..2).filter(|axis| choice >> axis & 1 == 1).map(|axis| rank - 1 - axis).collect();
-    if axes.is_empty() { x } else { x.flip(axes) }
+/// A window and one of the eight symmetries of the square.
+struct Place {
+    /// Rows and columns in the source, before turning.
+    window: [i64; 2],
+    corner: [i64; 2],
+    transposed: bool,
+    mirrored: [bool; 2],
 }
 
-/// A window `[side, side]` of a mask as the network is told it, and as it lies in the light path.
-fn window(masks: &Pool, how: &MaskUse, side: i64, stream: &mut Stream) -> (Tensor, Tensor) {
+impl Place {
+    /// A place in a plane of size `within` whose window becomes `size` when it is turned and shrunk by `factor` (as
+    /// far as the plane allows).
+    fn draw(size: [i64; 2], within: [i64; 2], factor: f64, flip: bool, stream: &mut Stream) -> Self {
+        let turned = [size[1], size[0]];
+        let fits = (0..2).all(|axis| turned[axis] <= within[axis]);
+        let choice = if flip { stream.below(8) } else { 0 };
+        let transposed = choice & 4 != 0 && fits;
+        let upright = if transposed { turned } else { size };
+        let most = (0..2).map(|axis| within[axis] as f64 / upright[axis] as f64).fold(f64::INFINITY, f64::min);
+        let factor = factor.min(most);
+        let scaled = |axis: usize| ((upright[axis] as f64 * factor).round() as i64).clamp(1, within[axis]);
+        let window = [scaled(0), scaled(1)];
+        let mut start = |axis: usize| stream.below((within[axis] - window[axis] + 1) as usize) as i64;
+        let corner = [start(0), start(1)];
+        Self { window, corner, transposed, mirrored: [choice & 1 != 0, choice & 2 != 0] }
+    }
+
+    /// The window of a plane or a stack of planes.
+    fn cut(&self, from: &Tensor) -> Tensor {
+        let rank = from.dim() as i64;
+        from.narrow(rank - 2, self.corner[0], self.window[0]).narrow(rank - 1, self.corner[1], self.window[1])
+    }
+
+    /// Mirrored and turned.
+    fn turn(&self, x: &Tensor) -> Tensor {
+        let rank = x.dim() as i64;
+        let x = if self.transposed { x.transpose(rank - 2, rank - 1) } else { x.shallow_clone() };
+        let axes: Vec<i64> = (0..2).filter(|&axis| self.mirrored[axis]).map(|axis| rank - 2 + axis as i64).collect();
+        if axes.is_empty() { x } else { x.flip(axes) }
+    }
+}
+
+/// A window `[row, column]` of a mask as the network is told it, and as it lies in the light path.
+fn window(masks: &Pool, how: &MaskUse, size: [i64; 2], stream: &mut Stream) -> (Tensor, Tensor) {
     let mask = masks.draw(stream);
     let (rows, columns) = mask.size2().expect("[row, column]");
-    let row = stream.below((rows - side + 1) as usize) as i64;
-    let column = stream.below((columns - side + 1) as usize) as i64;
-    let told = mask.narrow(0, row, side).narrow(1, column, side);
-    let told = if how.flip { flip(&told, stream) } else { told };
+    let place = Place::draw(size, [rows, columns], 1.0, how.flip, stream);
+    let told = place.turn(&place.cut(mask));
     if !how.perturbs() {
         return (told.shallow_clone(), told);
     }
     let mut within = |bound: f64| stream.uniform_in(-bound, bound);
     let angle = within(how.rotation_deg).to_radians();
     let scale = 1.0 + within(how.scale);
-    // Grid coordinates run from -1 to 1 over the side.
-    let (down, right) = (within(how.shift) * 2.0 / side as f64, within(how.shift) * 2.0 / side as f64);
+    // Grid coordinates run from -1 to 1 over each axis, so turning mixes them by the ratio of the sides.
+    let [height, width] = size.map(|length| length as f64);
+    let (right, down) = (within(how.shift) * 2.0 / width, within(how.shift) * 2.0 / height);
     let (sin, cos) = (angle.sin() * scale, angle.cos() * scale);
-    let theta = [cos as f32, -sin as f32, right as f32, sin as f32, cos as f32, down as f32];
+    let theta = [cos, -sin * height / width, right, sin * width / height, cos, down].map(|v| v as f32);
     let theta = Tensor::from_slice(&theta).to_device(mask.device()).view([1, 2, 3]);
-    let grid = Tensor::affine_grid_generator(&theta, [1, 1, side, side], false);
+    let grid = Tensor::affine_grid_generator(&theta, [1, 1, size[0], size[1]], false);
     const BILINEAR: i64 = 0;
     const REFLECT: i64 = 2;
     let light = told.unsqueeze(0).unsqueeze(0).grid_sampler(&grid, BILINEAR, REFLECT, false);
-    (told, light.view([side, side]))
+    (told, light.view(size))
 }

@@ -25,10 +25,16 @@ pub(crate) struct Plan {
     pub(crate) device: Device,
     pub(crate) loss: Loss,
     pub(crate) precision: Precision,
+    /// CPU threads of each worker.
+    pub(crate) threads: usize,
 }
 
 /// Parts of a batch, each with its share of the whole.
-type Job = Vec<(Batch, f64)>;
+struct Job {
+    parts: Vec<(Batch, f64)>,
+    /// Fraction of the training that is done.
+    progress: f64,
+}
 
 /// A gradient and the loss (a tensor, so that a GPU need not be waited for), or what libtorch said.
 type Answer = Result<(Tensor, Tensor), String>;
@@ -57,8 +63,8 @@ impl Workers {
             let buffers: Vec<_> = buffers.iter().map(|(name, t)| (name.clone(), t.shallow_clone())).collect();
             let thread = std::thread::spawn(move || {
                 if plan.device == Device::Cpu {
-                    // Of this thread alone: each worker computes on one core.
-                    tch::set_num_threads(1);
+                    // Of this thread alone.
+                    tch::set_num_threads(plan.threads as i32);
                 }
                 let store = nn::VarStore::new(plan.device);
                 let network = build(&plan.method, &plan.options, &store.root()).expect("it was built before");
@@ -70,7 +76,8 @@ impl Workers {
                 for job in incoming {
                     let answer = catch_unwind(AssertUnwindSafe(|| {
                         let mut total = Tensor::zeros([], (Kind::Float, plan.device));
-                        for (batch, share) in job {
+                        network.set_progress(job.progress);
+                        for (batch, share) in job.parts {
                             let Batch { features, mask, truth } = batch;
                             let (features, mask) = match plan.precision {
                                 Precision::F32 => (features, mask),
@@ -106,17 +113,17 @@ impl Workers {
     }
 
     /// Gradient and loss of a batch, in parts of at most `part` samples. The sum runs over workers in their order.
-    pub(crate) fn gradient(&self, batch: &Batch, part: usize) -> Answer {
+    pub(crate) fn gradient(&self, batch: &Batch, part: usize, progress: f64) -> Answer {
         let whole = batch.truth.size()[0];
-        let mut jobs: Vec<Job> = self.0.iter().map(|_| Vec::new()).collect();
+        let mut jobs: Vec<Vec<(Batch, f64)>> = self.0.iter().map(|_| Vec::new()).collect();
         let count = self.count();
         for (i, from) in (0..whole).step_by(part).enumerate() {
             let size = (part as i64).min(whole - from);
             jobs[i % count].push((batch.part(from, size), size as f64 / whole as f64));
         }
         let busy = jobs.iter().filter(|job| !job.is_empty()).count();
-        for (worker, job) in self.0.iter().zip(jobs).take(busy) {
-            worker.jobs.send(job).map_err(|_| "a worker has ended".to_string())?;
+        for (worker, parts) in self.0.iter().zip(jobs).take(busy) {
+            worker.jobs.send(Job { parts, progress }).map_err(|_| "a worker has ended".to_string())?;
         }
         let mut sum: Option<(Tensor, Tensor)> = None;
         let mut failure = None;

@@ -172,7 +172,11 @@ mod tests {
 
     #[test]
     fn analysis_undoes_synthesis_on_any_grid() {
-        for wavelengths in [Wavelengths::benchmark(), Wavelengths::linspace(400.0, 720.0, 9), Wavelengths::linspace(550.0, 560.0, 1)] {
+        for wavelengths in [
+            Wavelengths::benchmark(),
+            Wavelengths::linspace(400.0, 720.0, 9),
+            Wavelengths::linspace(550.0, 560.0, 1),
+        ] {
             let rank = 6.min(wavelengths.len());
             let t = Synthesis::prior(&wavelengths, rank);
             let analysis = t.analysis();
