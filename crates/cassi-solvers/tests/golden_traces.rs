@@ -61,7 +61,7 @@ fn every_run_follows_its_trace() {
     let golden: serde_json::Value =
         serde_json::from_str(include_str!("../../../tests/golden/gaptv_256.json")).unwrap();
     let runs = golden["runs"].as_array().unwrap();
-    assert_eq!(runs.len(), 17);
+    assert_eq!(runs.len(), 16);
     for run in runs {
         let joint = run["joint_bands"].as_bool().unwrap();
         // The joint runs go through whole-cube passes: half of them is enough to tell.

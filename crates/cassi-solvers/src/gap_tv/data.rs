@@ -27,13 +27,6 @@ impl<'a> Camera<'a> {
         Self { operator, coded, kernel: best(), bands, rows, columns, detector_columns }
     }
 
-    /// The same camera with the passes over the operator alone: what the fused ones must equal.
-    #[cfg(test)]
-    pub(crate) fn without_fusion(mut self) -> Self {
-        self.coded = None;
-        self
-    }
-
     /// Number of values of one band.
     pub(crate) fn plane(&self) -> usize {
         self.rows * self.columns

@@ -25,7 +25,7 @@ const RIDGE_PER_LEVEL: f64 = 2.0;
 /// Below this level the ridge falls with its square: an estimate of 1 % may be the scene's own structure.
 const FAINT_LEVEL: f64 = 0.02;
 /// Conjugate-gradient steps of the data step for operators that are no coded shear.
-const INNER_SOLVE: usize = 30;
+const INNER_SOLVE: usize = 60;
 /// Reach beyond the fitted wavelengths, in nm, that is worth a note.
 const OVERREACH_NM: f64 = 20.0;
 

@@ -29,7 +29,7 @@ fn prior_factor(wavelengths: &Wavelengths) -> Vec<f64> {
             let (low, part) = ((place(nm) as usize).min(last - 1), place(nm));
             let above = part - low as f64;
             (0..RANK).map(move |k| {
-                let (a, b) = (f64::from(table::SPECTRA[low][k]), f64::from(table::SPECTRA[low + 1][k]));
+                let (a, b) = (table::SPECTRA[low][k], table::SPECTRA[low + 1][k]);
                 a + above * (b - a)
             })
         })
