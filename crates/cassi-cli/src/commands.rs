@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod compare;
+pub(crate) mod compile;
 pub(crate) mod completions;
 pub(crate) mod convert;
 pub(crate) mod datasets;
@@ -15,6 +16,8 @@ pub(crate) mod reconstruct;
 pub(crate) mod render;
 pub(crate) mod scene;
 pub(crate) mod simulate;
+#[cfg(feature = "torch")]
+pub(crate) mod train;
 
 use crate::context::Context;
 
@@ -57,6 +60,11 @@ pub(crate) enum Command {
     Demo(demo::Args),
     /// Measure speed, with its references in the same run
     Bench(bench::Args),
+    /// Pack a trained binarized network into bits
+    Compile(compile::Args),
+    /// Train a network (builds with feature `torch`)
+    #[cfg(feature = "torch")]
+    Train(train::Args),
     /// Write shell completions or man pages
     Completions(completions::Args),
 }
@@ -78,6 +86,9 @@ pub(crate) fn run(command: Command, context: &Context) -> anyhow::Result<Outcome
         Command::Datasets(args) => datasets::run(args, context),
         Command::Demo(args) => demo::run(args, context),
         Command::Bench(args) => bench::run(args, context),
+        Command::Compile(args) => compile::run(args, context),
+        #[cfg(feature = "torch")]
+        Command::Train(args) => train::run(args, context),
         Command::Completions(args) => completions::run(args, context),
     }
 }

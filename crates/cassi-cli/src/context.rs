@@ -44,6 +44,12 @@ impl Context {
         }
     }
 
+    /// The command line as it was given, configuration included.
+    #[cfg(feature = "torch")]
+    pub(crate) fn command_line(&self) -> String {
+        self.command_line.join(" ")
+    }
+
     /// Several such lines.
     pub(crate) fn say_all(&self, lines: &[String]) {
         lines.iter().for_each(|line| self.say(format!("note: {line}")));

@@ -162,7 +162,7 @@ fn gap_tv(python: &str, repeat: u32, context: &Context) -> anyhow::Result<Vec<Ro
     };
     let mut rows = Vec::new();
     for (name, settings) in [("gap-tv 100x5, no subspace", &plain[..]), ("gap-tv, default settings", &[])] {
-        let method = registry::build("gap-tv", settings)?;
+        let method = registry::build("gap-tv", settings, None, &instrument)?;
         let mut times = Vec::new();
         for _ in 0..repeat {
             times.push(method.reconstruct(&problem, &mut Silent)?.elapsed.as_secs_f64());

@@ -121,7 +121,7 @@ fn reconstruct_all(
     let problem =
         Problem { snapshot, instrument, operator: Some(&operator), mask: Some(mask), noise, warm_start: None };
     let mut estimates = Vec::new();
-    for method in registry::all_for(instrument, mask)? {
+    for method in registry::ready() {
         let name = method.describe().name;
         let mut progress = context.progress(name, 1);
         let result = method.reconstruct(&problem, &mut progress)?;

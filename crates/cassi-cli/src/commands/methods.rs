@@ -19,10 +19,12 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     if let Some(name) = &args.name
         && !registry::names().contains(name)
     {
-        registry::build(name, &[])?;
+        let standard = crate::inputs::instrument_by_name("standard")?;
+        registry::build(name, &[], None, &standard)?;
     }
     let wanted = |name: &str| args.name.as_deref().is_none_or(|only| only == name);
     let cards: Vec<_> = registry::available().into_iter().filter(|card| wanted(card.name)).collect();
+    let networks: Vec<_> = registry::networks().into_iter().filter(|network| wanted(network.name)).collect();
     let missing: Vec<_> = registry::MISSING.iter().filter(|missing| wanted(missing.name)).collect();
     if context.json {
         let mut all: Vec<_> = (cards.iter())
@@ -37,6 +39,12 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
                 })
             })
             .collect();
+        all.extend(networks.iter().map(|n| {
+            serde_json::json!({
+                "name": n.name, "family": family_name(n.family), "available": true, "summary": n.summary,
+                "source": n.source, "weights": null, "needs": "--weights FILE",
+            })
+        }));
         all.extend(missing.iter().map(|m| {
             serde_json::json!({
                 "name": m.name, "family": family_name(m.family), "available": false,
@@ -55,6 +63,11 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         for p in &card.parameters {
             println!("{:<28} --set {}={:<8} {}", "", p.name, p.default, p.meaning);
         }
+    }
+    for n in &networks {
+        println!("{:<12} {:<15} {}", n.name, family_name(n.family), n.summary);
+        println!("{:<28} {}", "", n.source);
+        println!("{:<28} weights: none ship yet; pass a checkpoint with --weights FILE", "");
     }
     for m in &missing {
         println!("{:<12} {:<15} missing: {}", m.name, family_name(m.family), m.reason);

@@ -20,6 +20,7 @@ Examples:
   cassi reconstruct --snapshot y.mat --mask mask.mat --method gap-tv --set iterations=200 -o x.mat
   cassi reconstruct --snapshot scene1.mat --mask mask.mat --instrument tsa-real -o x.h5
   cassi reconstruct --snapshot y.h5 --method gap-tv --set weight=0.1 --set subspace=none --json -o x.h5
+  cassi reconstruct --snapshot y.h5 --method bisrnet --weights bisrnet.safetensors -o x.h5
   cassi reconstruct --snapshot y.h5 --repeat 5 --json -o x.h5      (timing: median of five)")]
 pub(crate) struct Args {
     /// The snapshot: FILE, or FILE:VARIABLE
@@ -37,6 +38,9 @@ pub(crate) struct Args {
     /// A setting of the method; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = registry::parse_setting)]
     settings: Vec<(String, String)>,
+    /// The weights of a network (.safetensors, .pth; .cbin for the binarized ones)
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
     /// Standard deviation of the noise in the snapshot [default: estimated]
     #[arg(long, value_name = "SIGMA")]
     noise_level: Option<f64>,
@@ -58,12 +62,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
-    let method = registry::build(&args.method, &args.settings)?;
     if args.noise_level.is_some_and(|sigma| !(sigma.is_finite() && sigma >= 0.0)) {
         bail!("--noise-level: expected a number of at least 0");
     }
     let (snapshot, metadata, snapshot_path) = inputs::snapshot(&args.snapshot, context)?;
     let instrument = inputs::instrument(args.instrument.as_deref(), &metadata, context)?;
+    let method = registry::build(&args.method, &args.settings, args.weights.as_deref(), &instrument)?;
     let scene = inputs::scene_shape(&snapshot, &instrument)?;
     let (mask, mask_path) = inputs::mask(args.mask.as_deref(), &instrument, scene, context)?;
     let operator = mask.as_ref().map(|mask| SdCassi::new(mask, instrument.bands(), instrument.step()));
@@ -73,6 +77,7 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     };
     let mut files: Vec<&Path> = vec![&snapshot_path];
     files.extend(mask_path.as_deref());
+    files.extend(args.weights.as_deref());
     files.extend(warm_start.as_ref().map(|(_, _, path)| path.as_path()));
     inputs::refuse_overwriting(&args.output, &files)?;
 
