@@ -94,7 +94,8 @@ pub fn check_operator(operator: &dyn LinearOperator, seeds: u64) -> OperatorRepo
         adjoint_mismatch: worst(&|seed| adjoint_mismatch(operator, seed)),
         linearity_mismatch: worst(&|seed| linearity_mismatch(operator, seed)),
         gram_mismatch,
-        norm_over_bound: largest_singular_value(operator, 30) / f64::from(operator.norm_bound()),
+        norm_over_bound: largest_singular_value(operator, 30)
+            / f64::from(operator.norm_bound()).max(f64::MIN_POSITIVE),
     }
 }
 

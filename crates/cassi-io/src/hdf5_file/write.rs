@@ -1,0 +1,77 @@
+//! Writing our HDF5 schema.
+
+use std::path::Path;
+
+use hdf5::types::VarLenUnicode;
+use ndarray::ArrayViewD;
+
+use super::SCHEMA_VERSION;
+use crate::{IoError, Metadata, files};
+
+/// A dataset to be written: singles, with what their axes and bands mean.
+pub(crate) struct Hdf5Dataset<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) array: ArrayViewD<'a, f32>,
+    /// e.g. `band,row,column`.
+    pub(crate) axes: Option<&'a str>,
+    pub(crate) wavelengths_nm: Option<&'a [f64]>,
+}
+
+/// Elements of a chunk: 1 MiB of singles, the size of HDF5's own chunk cache.
+const CHUNK: usize = 1 << 18;
+
+/// One chunk a plane (the last two axes), or as much of a plane as fits a chunk.
+fn chunk(shape: &[usize]) -> Vec<usize> {
+    let mut chunk = vec![1; shape.len()];
+    let mut left = CHUNK;
+    for (c, &axis) in chunk.iter_mut().zip(shape).rev().take(2) {
+        *c = axis.min(left).max(1);
+        left /= *c;
+    }
+    chunk
+}
+
+/// Writes the datasets and what belongs to all of them, whole or not at all. The same values give the same bytes.
+pub(crate) fn write_hdf5(
+    path: &Path,
+    datasets: &[Hdf5Dataset<'_>],
+    metadata: &Metadata,
+) -> Result<(), IoError> {
+    let temporary = files::beside(path).map_err(|source| IoError::Write { path: path.into(), source })?;
+    write(temporary.path(), datasets, metadata)
+        .map_err(|e| IoError::Hdf5 { path: path.into(), message: e.to_string() })?;
+    files::keep(temporary, path).map_err(|source| IoError::Write { path: path.into(), source })
+}
+
+fn write(path: &Path, datasets: &[Hdf5Dataset<'_>], metadata: &Metadata) -> hdf5::Result<()> {
+    let file = hdf5::File::create(path)?;
+    file.new_attr::<u32>().create("cassi_schema")?.write_scalar(&SCHEMA_VERSION)?;
+    let text = |location: &hdf5::Location, name: &str, text: &str| -> hdf5::Result<()> {
+        // A zero would end the string early: no TOML or JSON has one.
+        let text: VarLenUnicode =
+            text.replace('\0', " ").parse().map_err(|_| hdf5::Error::from("no text"))?;
+        location.new_attr::<VarLenUnicode>().create(name)?.write_scalar(&text)
+    };
+    for dataset in datasets {
+        let shape = dataset.array.shape();
+        let array = dataset.array.as_standard_layout();
+        let builder = file.new_dataset::<f32>().obj_track_times(false);
+        let written = if array.is_empty() || shape.is_empty() {
+            builder.shape(shape).create(dataset.name)?
+        } else {
+            // Shuffle goes before deflate, or the library refuses.
+            builder.shape(shape).chunk(chunk(shape)).shuffle().deflate(4).create(dataset.name)?
+        };
+        written.write_raw(array.as_slice().expect("C order"))?;
+        if let Some(axes) = dataset.axes {
+            text(&written, "axes", axes)?;
+        }
+        if let Some(nm) = dataset.wavelengths_nm {
+            written.new_attr::<f64>().shape(nm.len()).create("wavelengths_nm")?.write_raw(nm)?;
+        }
+        for (key, value) in metadata.texts() {
+            text(&written, key, &value)?;
+        }
+    }
+    file.close()
+}

@@ -1,0 +1,76 @@
+//! The specification of the kernels, in plain Rust; other instruction sets compile the same loops again.
+
+use super::{GROUP, Kernel, Window};
+
+pub(crate) const KERNEL: Kernel = Kernel {
+    name: "portable",
+    available: || true,
+    accumulate: |window, y, mask, x| accumulate(window, y, mask, x),
+    accumulate_group: |window, step, y, mask, x| accumulate_group(window, step, y, mask, x),
+    spread: |window, x, mask, y| spread(window, x, mask, y),
+    spread_streaming: |window, x, mask, y| spread(window, x, mask, y),
+};
+
+#[inline(always)]
+pub(super) fn accumulate(window: Window, y: &mut [f32], mask: &[f32], x: &[f32]) {
+    let Window { columns, width, offset } = window;
+    let rows = y.chunks_exact_mut(width).zip(mask.chunks_exact(columns)).zip(x.chunks_exact(columns));
+    for ((y, mask), x) in rows {
+        add(&mut y[offset..offset + columns], mask, x);
+    }
+}
+
+#[inline(always)]
+pub(super) fn accumulate_group(window: Window, step: usize, y: &mut [f32], mask: &[f32], x: [&[f32]; GROUP]) {
+    let Window { columns, width, offset } = window;
+    let reach = (GROUP - 1) * step;
+    if columns <= reach {
+        for (k, x) in x.into_iter().enumerate() {
+            accumulate(Window { offset: offset + k * step, ..window }, y, mask, x);
+        }
+        return;
+    }
+    // All bands of the group meet in the middle of a row; each has an edge of its own on either side of it.
+    let common = columns - reach;
+    for (row, (y, mask)) in y.chunks_exact_mut(width).zip(mask.chunks_exact(columns)).enumerate() {
+        let x = x.map(|x| &x[row * columns..][..columns]);
+        let (left, rest) = y[offset..offset + columns + reach].split_at_mut(reach);
+        let (middle, right) = rest.split_at_mut(common);
+        for k in 0..GROUP {
+            let edge = reach - k * step;
+            add(&mut left[k * step..], &mask[..edge], &x[k][..edge]);
+        }
+        let start = |k: usize| reach - k * step;
+        let m: [&[f32]; GROUP] = std::array::from_fn(|k| &mask[start(k)..][..common]);
+        let x_middle: [&[f32]; GROUP] = std::array::from_fn(|k| &x[k][start(k)..][..common]);
+        for c in 0..common {
+            let mut sum = middle[c];
+            for k in 0..GROUP {
+                sum += m[k][c] * x_middle[k][c];
+            }
+            middle[c] = sum;
+        }
+        for k in 0..GROUP {
+            let edge = columns - k * step;
+            add(right, &mask[edge..], &x[k][edge..]);
+        }
+    }
+}
+
+#[inline(always)]
+fn add(y: &mut [f32], mask: &[f32], x: &[f32]) {
+    for ((y, &m), &x) in y.iter_mut().zip(mask).zip(x) {
+        *y += m * x;
+    }
+}
+
+#[inline(always)]
+pub(super) fn spread(window: Window, x: &mut [f32], mask: &[f32], y: &[f32]) {
+    let Window { columns, width, offset } = window;
+    let rows = x.chunks_exact_mut(columns).zip(mask.chunks_exact(columns)).zip(y.chunks_exact(width));
+    for ((x, mask), y) in rows {
+        for ((x, &m), &y) in x.iter_mut().zip(mask).zip(&y[offset..offset + columns]) {
+            *x = m * y;
+        }
+    }
+}
