@@ -124,8 +124,10 @@ impl Network for BinaryNet {
         let x = self.fused(features, mask, &pass);
         let (rows, columns) = (x.size()[2], x.size()[3]);
         let padded = pad_to_multiple(&x, 8);
+        drop(x);
         let amplified = if self.gain == 1.0 { padded } else { padded * self.gain };
         let first = self.conv_in.forward(&amplified, &pass);
+        drop(amplified);
         pass.tap("conv_in", &first);
         let out = self.conv_out.forward(&self.body.forward(&first, &pass), &pass);
         pass.tap("conv_out", &out);

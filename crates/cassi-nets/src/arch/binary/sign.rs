@@ -35,17 +35,21 @@ pub(super) fn sign_clipped(x: &Tensor) -> Tensor {
 /// The gradient of a piecewise quadratic that touches ±1 at ±1.
 pub(super) fn sign_quadratic(x: &Tensor) -> Tensor {
     let clipped = x.clamp(-1.0, 1.0);
-    sign_through(x, &(&clipped * (2.0 - clipped.abs())))
+    let stand_in = &clipped * (2.0 - clipped.abs());
+    sign_through(x, &stand_in)
 }
 
 /// The gradient of `k tanh(t x)`.
 pub(super) fn sign_estimated(x: &Tensor, estimator: Estimator) -> Tensor {
-    sign_through(x, &((x * estimator.t).tanh() * estimator.k))
+    let stand_in = (x * estimator.t).tanh() * estimator.k;
+    sign_through(x, &stand_in)
 }
 
 /// The gradient of `tanh(beta x)`, for `x` and for `beta [1]`.
 pub(super) fn sign_scalable(x: &Tensor, beta: &Tensor) -> Tensor {
-    sign_through(x, &(x * beta).tanh())
+    // Named, so that the product is freed before the next buffers are taken.
+    let stand_in = (x * beta).tanh();
+    sign_through(x, &stand_in)
 }
 
 /// IR-Net's "error decay estimator": the slope `t` and height `k` of its tanh.
