@@ -24,7 +24,8 @@ fn time(name: &str, xs: &[&Tensor], f: &dyn Fn() -> Tensor) {
 
 fn main() {
     let arg: Vec<String> = std::env::args().collect();
-    let (n, side, m): (i64, i64, i64) = (arg[1].parse().unwrap(), arg[2].parse().unwrap(), arg[3].parse().unwrap());
+    let (n, side, m): (i64, i64, i64) =
+        (arg[1].parse().unwrap(), arg[2].parse().unwrap(), arg[3].parse().unwrap());
     tch::set_num_threads(2);
     let dev = (Kind::Float, Device::Cpu);
     if arg.len() > 4 {
@@ -44,11 +45,30 @@ fn main() {
             time("linear c->c", &[&x, &sq], &|| x.linear(&sq, none.as_ref()));
             let pw = up.view([4 * c, c, 1, 1]);
             let _ = pw;
-            time("conv1x1 c->4c", &[&x, &up], &|| x.permute([0, 3, 1, 2]).conv2d(&up.view([4 * c, c, 1, 1]), none.as_ref(), [1, 1], [0, 0], [1, 1], 1));
-            time("dw 3x3 4c", &[&w, &dw], &|| w.permute([0, 3, 1, 2]).conv2d(&dw, none.as_ref(), [1, 1], [1, 1], [1, 1], 4 * c).permute([0, 2, 3, 1]));
-            time("dw 3x3 c", &[&x, &dws], &|| x.permute([0, 3, 1, 2]).conv2d(&dws, none.as_ref(), [1, 1], [1, 1], [1, 1], c).permute([0, 2, 3, 1]));
+            time("conv1x1 c->4c", &[&x, &up], &|| {
+                x.permute([0, 3, 1, 2]).conv2d(
+                    &up.view([4 * c, c, 1, 1]),
+                    none.as_ref(),
+                    [1, 1],
+                    [0, 0],
+                    [1, 1],
+                    1,
+                )
+            });
+            time("dw 3x3 4c", &[&w, &dw], &|| {
+                w.permute([0, 3, 1, 2])
+                    .conv2d(&dw, none.as_ref(), [1, 1], [1, 1], [1, 1], 4 * c)
+                    .permute([0, 2, 3, 1])
+            });
+            time("dw 3x3 c", &[&x, &dws], &|| {
+                x.permute([0, 3, 1, 2])
+                    .conv2d(&dws, none.as_ref(), [1, 1], [1, 1], [1, 1], c)
+                    .permute([0, 2, 3, 1])
+            });
             let wn = w.permute([0, 3, 1, 2]).contiguous().detach().set_requires_grad(true);
-            time("dw 3x3 4c nchw", &[&wn, &dw], &|| wn.conv2d(&dw, none.as_ref(), [1, 1], [1, 1], [1, 1], 4 * c));
+            time("dw 3x3 4c nchw", &[&wn, &dw], &|| {
+                wn.conv2d(&dw, none.as_ref(), [1, 1], [1, 1], [1, 1], 4 * c)
+            });
             time("gelu 4c", &[&w], &|| w.gelu("none"));
             time("gelu tanh 4c", &[&w], &|| w.gelu("tanh"));
             time("layer norm", &[&x, &ln], &|| x.layer_norm([c], Some(&ln), Some(&ln), 1e-5, true));
@@ -59,9 +79,17 @@ fn main() {
             time("bmm mix", &[&x, &mix], &|| x.view(p).bmm(&mix.transpose(1, 2)));
             time("baddbmm mix", &[&x, &mix], &|| x.view(p).baddbmm(&x.view(p), &mix.transpose(1, 2), 1., 1.));
             let k4 = Tensor::rand([2 * c, c, 4, 4], dev).set_requires_grad(true);
-            time("conv 4x4/2", &[&x, &k4], &|| x.permute([0, 3, 1, 2]).conv2d(&k4, none.as_ref(), [2, 2], [1, 1], [1, 1], 1).permute([0, 2, 3, 1]));
+            time("conv 4x4/2", &[&x, &k4], &|| {
+                x.permute([0, 3, 1, 2])
+                    .conv2d(&k4, none.as_ref(), [2, 2], [1, 1], [1, 1], 1)
+                    .permute([0, 2, 3, 1])
+            });
             let k3 = Tensor::rand([c, c, 3, 3], dev).set_requires_grad(true);
-            time("conv 3x3", &[&x, &k3], &|| x.permute([0, 3, 1, 2]).conv2d(&k3, none.as_ref(), [1, 1], [1, 1], [1, 1], 1).permute([0, 2, 3, 1]));
+            time("conv 3x3", &[&x, &k3], &|| {
+                x.permute([0, 3, 1, 2])
+                    .conv2d(&k3, none.as_ref(), [1, 1], [1, 1], [1, 1], 1)
+                    .permute([0, 2, 3, 1])
+            });
         }
         return;
     }
@@ -76,8 +104,17 @@ fn main() {
         let f = t.elapsed();
         let loss = (y - &truth).square().mean(Kind::Float);
         loss.backward();
-        for mut v in vs.trainable_variables() { v.zero_grad(); }
+        for mut v in vs.trainable_variables() {
+            v.zero_grad();
+        }
         let total = t.elapsed().as_secs_f64();
-        if i > 0 { println!("forward {:.0} ms, all {:.0} ms, {:.2} crops/s", f.as_secs_f64() * 1e3, total * 1e3, n as f64 / total); }
+        if i > 0 {
+            println!(
+                "forward {:.0} ms, all {:.0} ms, {:.2} crops/s",
+                f.as_secs_f64() * 1e3,
+                total * 1e3,
+                n as f64 / total
+            );
+        }
     }
 }

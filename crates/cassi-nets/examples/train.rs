@@ -13,7 +13,8 @@ fn main() {
 
 fn start() -> Result<(), Box<dyn std::error::Error>> {
     let mut plain = Vec::new();
-    let mut options = RunOptions { command: std::env::args().collect::<Vec<_>>().join(" "), ..RunOptions::default() };
+    let mut options =
+        RunOptions { command: std::env::args().collect::<Vec<_>>().join(" "), ..RunOptions::default() };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
@@ -27,19 +28,27 @@ fn start() -> Result<(), Box<dyn std::error::Error>> {
     let [config, out] = &plain[..] else { return Err("expected CONFIG.toml and an output folder".into()) };
     let config = TrainConfig::parse(&std::fs::read_to_string(config)?, config)?;
     let report = run(&config, Path::new(out), &options, &mut show)?;
-    println!("{} steps, {:.0} s, {} samples; {}", report.steps, report.seconds, report.samples, report.weights.display());
+    println!(
+        "{} steps, {:.0} s, {} samples; {}",
+        report.steps,
+        report.seconds,
+        report.samples,
+        report.weights.display()
+    );
     Ok(())
 }
 
 fn show(event: Event) {
     match event {
         Event::Note(text) => println!("{text}"),
-        Event::Progress { step, steps, loss, rate, samples_per_second, data_share, seconds_left } => println!(
-            "step {step}/{steps}  loss {loss:.5}  rate {rate:.2e}  {samples_per_second:.2} samples/s  \
+        Event::Progress { step, steps, loss, rate, samples_per_second, data_share, seconds_left } => {
+            println!(
+                "step {step}/{steps}  loss {loss:.5}  rate {rate:.2e}  {samples_per_second:.2} samples/s  \
              data {:.1} %  {:.1} min left",
-            100.0 * data_share,
-            seconds_left / 60.0
-        ),
+                100.0 * data_share,
+                seconds_left / 60.0
+            )
+        }
         Event::Validation { step, scores, best } => {
             for score in &scores {
                 println!("  {:32} {:6.2} dB", score.name, score.psnr_unit_peak);

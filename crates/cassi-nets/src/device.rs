@@ -49,7 +49,8 @@ fn load_cuda() -> Result<bool, String> {
         path.push("libtorch_cuda.so");
     }
     let text = path.to_string_lossy().into_owned();
-    let name = std::ffi::CString::new(text.clone()).map_err(|_| format!("{text}: a name with a zero byte"))?;
+    let name =
+        std::ffi::CString::new(text.clone()).map_err(|_| format!("{text}: a name with a zero byte"))?;
     // SAFETY: `name` is a C string that lives through the call; the handle is kept open for good, as the library
     // registers itself with libtorch when it is loaded.
     let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
@@ -59,7 +60,11 @@ fn load_cuda() -> Result<bool, String> {
     // SAFETY: dlerror returns null or a C string that is valid until the next dl call of this thread.
     let reason = unsafe {
         let message = libc::dlerror();
-        if message.is_null() { "no reason given".into() } else { std::ffi::CStr::from_ptr(message).to_string_lossy() }
+        if message.is_null() {
+            "no reason given".into()
+        } else {
+            std::ffi::CStr::from_ptr(message).to_string_lossy()
+        }
     };
     Err(format!("{text} (from {CUDA_LIBRARY}) cannot be loaded: {reason}"))
 }

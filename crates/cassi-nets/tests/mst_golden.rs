@@ -93,13 +93,16 @@ fn outputs_of_small_frames() {
     let inputs = read(&golden_path("net_inputs.npz"));
     let mut compared = 0;
     for method in METHODS {
-        let Some(golden) = golden(&format!("{}_small", published(method, Layout::Standard))) else { continue };
+        let Some(golden) = golden(&format!("{}_small", published(method, Layout::Standard))) else {
+            continue;
+        };
         let (_store, network) = network(method, Layout::Standard, MaskShift::Official);
         for size in ["16", "32", "48", "64", "30x36"] {
             let Some(expected) = golden.get(&format!("out_{size}")) else { continue };
             // The 48 case is the top left of the 64 one.
             let source = if size == "48" { "64" } else { size };
-            let (mut x, mut mask) = (get(&inputs, &format!("x_{source}")), get(&inputs, &format!("mask2d_{source}")));
+            let (mut x, mut mask) =
+                (get(&inputs, &format!("x_{source}")), get(&inputs, &format!("mask2d_{source}")));
             if size == "48" {
                 x = x.narrow(2, 0, 48).narrow(3, 0, 48).contiguous();
                 mask = mask.narrow(0, 0, 48).narrow(1, 0, 48).contiguous();
@@ -220,7 +223,8 @@ fn the_whole_benchmark_frame_with_either_shift() {
 fn the_official_shift_of_128_rows() {
     let Some(shared) = shared() else { return };
     let inputs = read(&shared.join("golden/inputs_256.npz"));
-    let cut = |t: &Tensor, rows: i64, columns: i64| t.narrow(rows, 64, 128).narrow(columns, 64, 128).contiguous();
+    let cut =
+        |t: &Tensor, rows: i64, columns: i64| t.narrow(rows, 64, 128).narrow(columns, 64, 128).contiguous();
     let x = cut(&features(&get(&inputs, "meas_Y")), 2, 3);
     let mask = cut(&get(&inputs, "mask"), 0, 1);
     for method in ["mst-s", "mst-m", "mst-l"] {

@@ -57,7 +57,10 @@ fn gradients_equal_finite_differences() {
             };
             let numeric = (shifted(h) - shifted(-h)) / (2.0 * h);
             let exact = gradient.double_value(&[at]);
-            assert!((numeric - exact).abs() < 1e-6 * exact.abs().max(1.0), "{name}[{at}]: {exact} and {numeric}");
+            assert!(
+                (numeric - exact).abs() < 1e-6 * exact.abs().max(1.0),
+                "{name}[{at}]: {exact} and {numeric}"
+            );
             checked += 1;
         }
     }
@@ -231,7 +234,10 @@ fn a_killed_training_ends_with_the_same_weights() {
 
     let changed = TrainConfig { seed: 6, ..config };
     let error = run(&changed, &whole, &options(None), quiet).expect_err("another seed is another training");
-    assert!(matches!(error, TrainError::Checkpoint { .. }) && error.to_string().contains("`seed`"), "{error}");
+    assert!(
+        matches!(error, TrainError::Checkpoint { .. }) && error.to_string().contains("`seed`"),
+        "{error}"
+    );
 }
 
 #[test]

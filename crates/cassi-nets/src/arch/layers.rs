@@ -5,7 +5,7 @@
 //! master weights stay in single precision.
 
 use tch::nn::{Init, Path};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// A parameter as the features want it.
 pub(crate) fn like(parameter: &Tensor, features: &Tensor) -> Tensor {
@@ -59,7 +59,19 @@ impl Pointwise {
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&like(&self.matrix(), x), self.bias.as_ref().map(|bias| like(bias, x)))
+        let bias = self.bias.as_ref().map(|bias| like(bias, x));
+        let matrix = like(&self.matrix(), x);
+        let (to, from) = matrix.size2().expect("a matrix");
+        // oneDNN's convolution beats the matrix product where channels are few (measured on AVX2, 96x96 pixels:
+        // 7.3 against 10.6 ms forward and back from 28 channels, 6.4 against 8.3 from 56, 6.3 against 5.2 from 112).
+        if from <= 64 && x.dim() == 4 && x.device() == Device::Cpu {
+            let kernel = matrix.view([to, from, 1, 1]);
+            return x
+                .permute([0, 3, 1, 2])
+                .conv2d(&kernel, bias, [1, 1], [0, 0], [1, 1], 1)
+                .permute([0, 2, 3, 1]);
+        }
+        x.linear(&matrix, bias)
     }
 
     /// `residual + forward(x)`, in one pass over memory.

@@ -68,7 +68,9 @@ pub(crate) fn read(
     let refuse = |reason: String| TrainError::Checkpoint { path: path.into(), reason };
     let (tensors, metadata) = read_tensors_with_metadata(path)?;
     let text = |key: &str| {
-        metadata.get(key).ok_or_else(|| refuse(format!("no `{key}` in its metadata: not written by `cassi train`")))
+        metadata
+            .get(key)
+            .ok_or_else(|| refuse(format!("no `{key}` in its metadata: not written by `cassi train`")))
     };
     let progress: Progress = serde_json::from_str(text("cassi_train")?).map_err(|e| refuse(e.to_string()))?;
     let before: TrainConfig = serde_json::from_str(text("config")?).map_err(|e| refuse(e.to_string()))?;

@@ -191,7 +191,9 @@ fn count() -> usize {
 impl MaskSource {
     pub(crate) fn weight(&self) -> f64 {
         match self {
-            Self::Given { weight, .. } | Self::Bernoulli { weight, .. } | Self::Grey { weight, .. } => *weight,
+            Self::Given { weight, .. } | Self::Bernoulli { weight, .. } | Self::Grey { weight, .. } => {
+                *weight
+            }
         }
     }
 }
@@ -459,14 +461,23 @@ impl TrainConfig {
         let checks = [
             (self.steps > 0, "steps: at least 1"),
             (self.checkpoint_every > 0, "checkpoint_every: at least 1"),
-            (positive_weights(Box::new(self.data.iter().map(|d| d.weight))), "data: sources with a weight above 0"),
-            (positive_weights(Box::new(self.masks.iter().map(MaskSource::weight))), "masks: sources with a weight above 0"),
+            (
+                positive_weights(Box::new(self.data.iter().map(|d| d.weight))),
+                "data: sources with a weight above 0",
+            ),
+            (
+                positive_weights(Box::new(self.masks.iter().map(MaskSource::weight))),
+                "masks: sources with a weight above 0",
+            ),
             (fraction(augmentation.stitch), "augmentation.stitch: a probability"),
             (
                 range(augmentation.scale) && augmentation.scale[0] > 0.0,
                 "augmentation.scale: [low, high], both above 0",
             ),
-            (range(augmentation.gain) && augmentation.gain[0] > 0.0, "augmentation.gain: [low, high], both above 0"),
+            (
+                range(augmentation.gain) && augmentation.gain[0] > 0.0,
+                "augmentation.gain: [low, high], both above 0",
+            ),
             (range(self.noise.gaussian), "noise.gaussian: [low, high], at least 0"),
             (
                 range(binomial.levels) && binomial.levels[0] > 0.0 && fraction(binomial.efficiency),
@@ -481,7 +492,9 @@ impl TrainConfig {
                 "stages: growing `until`, the last one 1",
             ),
             (
-                self.stages.iter().all(|s| s.batch > 0 && s.crop.size().iter().all(|&n| n >= 16 && n % 8 == 0)),
+                self.stages
+                    .iter()
+                    .all(|s| s.batch > 0 && s.crop.size().iter().all(|&n| n >= 16 && n % 8 == 0)),
                 "stages: crops of at least 16, in multiples of 8, and a batch of at least 1",
             ),
             (self.validation.as_ref().is_none_or(|v| v.every > 0), "validation.every: at least 1"),
@@ -492,7 +505,11 @@ impl TrainConfig {
     /// The stage that `step` belongs to.
     pub fn stage(&self, step: u64) -> &Stage {
         let done = step as f64 / self.steps as f64;
-        self.stages.iter().find(|stage| done < stage.until).or(self.stages.last()).expect("a stage, as checked")
+        self.stages
+            .iter()
+            .find(|stage| done < stage.until)
+            .or(self.stages.last())
+            .expect("a stage, as checked")
     }
 
     /// The sizes of the network for an instrument.

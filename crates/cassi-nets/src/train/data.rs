@@ -36,7 +36,10 @@ pub fn read_scenes(path: &str, instrument: &InstrumentDescription) -> Result<Vec
         vec![folder.into()]
     };
     if files.is_empty() {
-        return Err(TrainError::Data { path, reason: "no cubes (.h5, .mat, .npy, .npz) in this folder".into() });
+        return Err(TrainError::Data {
+            path,
+            reason: "no cubes (.h5, .mat, .npy, .npz) in this folder".into(),
+        });
     }
     files
         .into_iter()

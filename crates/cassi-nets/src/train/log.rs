@@ -43,12 +43,19 @@ impl Log {
         cassi_io::ensure_folder(folder)?;
         let path = folder.join("metrics.csv");
         let rows: Vec<Row> = match path.exists() {
-            true => cassi_io::read_text(&path)?.lines().skip(1).filter_map(parse).filter(|r| r.step <= step).collect(),
+            true => cassi_io::read_text(&path)?
+                .lines()
+                .skip(1)
+                .filter_map(parse)
+                .filter(|r| r.step <= step)
+                .collect(),
             false => Vec::new(),
         };
         let text: String = rows.iter().map(format_row).collect();
         cassi_io::write_bytes(&path, format!("{HEADER}\n{text}").as_bytes())?;
-        let append = |path: &Path| OpenOptions::new().create(true).append(true).open(path).map_err(|e| failed(path, e));
+        let append = |path: &Path| {
+            OpenOptions::new().create(true).append(true).open(path).map_err(|e| failed(path, e))
+        };
         let csv = append(&path)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let events = append(&folder.join(format!("events.out.tfevents.{}.cassi", now.as_secs())))?;

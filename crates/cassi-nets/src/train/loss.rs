@@ -11,9 +11,12 @@ pub(crate) fn loss(settings: &Loss, estimate: &Tensor, truth: &Tensor) -> Tensor
     let main = match settings.kind {
         // The bound keeps the root's slope finite on a perfect estimate.
         LossKind::Rmse => error.square().mean(Kind::Float).clamp_min(1e-12).sqrt(),
-        LossKind::SampleRmse => {
-            error.square().mean_dim([1i64, 2, 3].as_slice(), false, Kind::Float).clamp_min(1e-12).sqrt().mean(Kind::Float)
-        }
+        LossKind::SampleRmse => error
+            .square()
+            .mean_dim([1i64, 2, 3].as_slice(), false, Kind::Float)
+            .clamp_min(1e-12)
+            .sqrt()
+            .mean(Kind::Float),
         LossKind::Charbonnier => (error.square() + 1e-6).sqrt().mean(Kind::Float),
     };
     match settings.spectral_angle > 0.0 {

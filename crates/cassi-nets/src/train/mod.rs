@@ -18,8 +18,8 @@ pub mod validate;
 mod workers;
 
 pub use config::{
-    Augmentation, BinomialNoise, Crop, DataSource, Loss, LossKind, MaskSource, MaskUse, Noise, Optimiser, Precision,
-    Schedule, ScheduleKind, Stage, Storage, TrainConfig, Validation, expand,
+    Augmentation, BinomialNoise, Crop, DataSource, Loss, LossKind, MaskSource, MaskUse, Noise, Optimiser,
+    Precision, Schedule, ScheduleKind, Stage, Storage, TrainConfig, Validation, expand,
 };
 pub use error::TrainError;
 pub use run::{Event, RunOptions, TrainReport, run};

@@ -25,7 +25,11 @@ pub(crate) fn bind(store: &nn::VarStore, values: &Tensor) -> Vec<Tensor> {
 pub(crate) fn take_gradient(parameters: &mut [Tensor]) -> Tensor {
     let flat = parameters.iter().map(|parameter| {
         let gradient = parameter.grad();
-        if gradient.defined() { gradient.reshape([-1]) } else { parameter.detach().zeros_like().reshape([-1]) }
+        if gradient.defined() {
+            gradient.reshape([-1])
+        } else {
+            parameter.detach().zeros_like().reshape([-1])
+        }
     });
     let flat = no_grad(|| Tensor::cat(&flat.collect::<Vec<_>>(), 0));
     parameters.iter_mut().for_each(Tensor::zero_grad);
@@ -45,7 +49,8 @@ pub(crate) struct Optimiser {
 impl Optimiser {
     /// Takes over the trainable parameters of a store.
     pub(crate) fn new(store: &nn::VarStore, settings: &Settings) -> Self {
-        let flat: Vec<Tensor> = store.trainable_variables().iter().map(|p| p.detach().reshape([-1])).collect();
+        let flat: Vec<Tensor> =
+            store.trainable_variables().iter().map(|p| p.detach().reshape([-1])).collect();
         let values = Tensor::cat(&flat, 0);
         bind(store, &values);
         let (first, second, average) = (values.zeros_like(), values.zeros_like(), values.copy());

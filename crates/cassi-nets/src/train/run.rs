@@ -130,14 +130,16 @@ pub fn run(
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    tch::set_num_threads(threads as i32);
+    // Drawing batches is many small operations, for which a team of threads costs more than it saves.
+    tch::set_num_threads(1);
     cassi_io::ensure_folder(out)?;
     let instrument = read_instrument(&config.instrument)?;
     let validation = match &config.validation {
         Some(v) => Some((read_scenes(&v.path, &instrument)?, read_mask(&v.mask)?)),
         None => None,
     };
-    let mut training = Training::start(config, out, options, device, threads, instrument, validation, events)?;
+    let mut training =
+        Training::start(config, out, options, device, threads, instrument, validation, events)?;
     training.steps(options, events)
 }
 
@@ -165,6 +167,7 @@ struct Training<'a> {
     log: Log,
     scores: Vec<SceneScore>,
     command: String,
+    threads: usize,
 }
 
 impl<'a> Training<'a> {
@@ -204,7 +207,8 @@ impl<'a> Training<'a> {
             }
             false => Progress::default(),
         };
-        let longest = |axis: usize| config.stages.iter().map(|s| s.crop.size()[axis]).max().unwrap_or_default();
+        let longest =
+            |axis: usize| config.stages.iter().map(|s| s.crop.size()[axis]).max().unwrap_or_default();
         let sample = [longest(0), longest(1)];
         let sampler = Sampler {
             config,
@@ -245,10 +249,15 @@ impl<'a> Training<'a> {
             log,
             scores: Vec::new(),
             command,
+            threads,
         })
     }
 
-    fn steps(&mut self, options: &RunOptions, events: &mut dyn FnMut(Event)) -> Result<TrainReport, TrainError> {
+    fn steps(
+        &mut self,
+        options: &RunOptions,
+        events: &mut dyn FnMut(Event),
+    ) -> Result<TrainReport, TrainError> {
         let config = self.config;
         let mut meter = Meter::new(self.progress.seconds);
         let mut pending: Vec<(u64, Tensor)> = Vec::new();
@@ -360,6 +369,7 @@ impl<'a> Training<'a> {
         let validation = &self.validation;
         let store = &self.store;
         let average = self.config.optimiser.average > 0.0;
+        tch::set_num_threads(self.threads as i32);
         let mut pairs = Vec::new();
         let mut judge = || {
             let scores = validation.as_ref().map_or_else(Vec::new, |(scenes, mask)| {
@@ -372,6 +382,7 @@ impl<'a> Training<'a> {
             (scores, weights::save(store))
         };
         let (scores, tensors) = if average { self.optimiser.with_average(judge) } else { judge() };
+        tch::set_num_threads(1);
         let step = self.progress.step;
         let mut best = true;
         if !scores.is_empty() {
@@ -482,7 +493,16 @@ struct Meter {
 impl Meter {
     fn new(before: f64) -> Self {
         let now = Instant::now();
-        Self { before, start: now, last: now, last_step_count: 0, samples: 0, drawing: 0.0, loss: 0.0, losses: 0 }
+        Self {
+            before,
+            start: now,
+            last: now,
+            last_step_count: 0,
+            samples: 0,
+            drawing: 0.0,
+            loss: 0.0,
+            losses: 0,
+        }
     }
 
     fn seconds(&self) -> f64 {

@@ -29,7 +29,11 @@ impl Batch {
             1 => mask.shallow_clone(),
             _ => mask.narrow(0, from, count),
         });
-        Self { features: self.features.narrow(0, from, count), mask, truth: self.truth.narrow(0, from, count) }
+        Self {
+            features: self.features.narrow(0, from, count),
+            mask,
+            truth: self.truth.narrow(0, from, count),
+        }
     }
 }
 
@@ -110,7 +114,8 @@ impl Sampler<'_> {
         }
         if let Some(BinomialNoise { efficiency, levels, gain, probability }) = binomial {
             let levels = per_sample(draws(&mut stream, *levels));
-            let chosen = per_sample((0..n).map(|_| f64::from(u8::from(stream.chance(*probability)))).collect());
+            let chosen =
+                per_sample((0..n).map(|_| f64::from(u8::from(stream.chance(*probability)))).collect());
             let trials = (&seen * (*gain / *efficiency) * &levels).floor().clamp_min(0.0);
             let counts = Tensor::binomial(&trials, &trials.full_like(*efficiency));
             let shot = counts / levels / *gain;
@@ -187,7 +192,8 @@ impl Place {
         let choice = if flip { stream.below(8) } else { 0 };
         let transposed = choice & 4 != 0 && fits;
         let upright = if transposed { turned } else { size };
-        let most = (0..2).map(|axis| within[axis] as f64 / upright[axis] as f64).fold(f64::INFINITY, f64::min);
+        let most =
+            (0..2).map(|axis| within[axis] as f64 / upright[axis] as f64).fold(f64::INFINITY, f64::min);
         let factor = factor.min(most);
         let scaled = |axis: usize| ((upright[axis] as f64 * factor).round() as i64).clamp(1, within[axis]);
         let window = [scaled(0), scaled(1)];
@@ -206,7 +212,8 @@ impl Place {
     fn turn(&self, x: &Tensor) -> Tensor {
         let rank = x.dim() as i64;
         let x = if self.transposed { x.transpose(rank - 2, rank - 1) } else { x.shallow_clone() };
-        let axes: Vec<i64> = (0..2).filter(|&axis| self.mirrored[axis]).map(|axis| rank - 2 + axis as i64).collect();
+        let axes: Vec<i64> =
+            (0..2).filter(|&axis| self.mirrored[axis]).map(|axis| rank - 2 + axis as i64).collect();
         if axes.is_empty() { x } else { x.flip(axes) }
     }
 }
