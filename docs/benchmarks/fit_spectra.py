@@ -54,7 +54,7 @@ def main():
     print("pub(super) const STEP_NM: f64 = 10.0;")
     print("/// `[wavelength][spectrum]`.")
     print("#[rustfmt::skip] // a table of numbers, one wavelength a paragraph")
-    print(f"pub(super) const SPECTRA: [[f32; {rank}]; {len(GRID)}] = [")
+    print(f"pub(super) const SPECTRA: [[f64; {rank}]; {len(GRID)}] = [")
     for row in table:
         cells = [f"{value:.6e}" for value in row]
         print("    [")

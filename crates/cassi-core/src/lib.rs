@@ -15,6 +15,7 @@
 //! assert_eq!(shear::sheared_columns(cube.columns(), cube.bands(), 2), 310);
 //! ```
 
+pub mod card;
 pub mod check;
 pub mod colour;
 mod cube;

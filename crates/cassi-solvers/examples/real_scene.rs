@@ -13,7 +13,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: real_scene SNAPSHOT MASK OUT.png [key=value ...]".into());
     };
     let settings: Vec<(String, String)> = (settings.iter())
-        .map(|text| text.split_once('=').map(|(k, v)| (k.to_string(), v.to_string())).ok_or("settings are key=value"))
+        .map(|text| {
+            text.split_once('=').map(|(k, v)| (k.to_string(), v.to_string())).ok_or("settings are key=value")
+        })
         .collect::<Result<_, _>>()?;
     let snapshot = read_snapshot(&Source::parse(snapshot))?.value;
     let mask = read_plain_mask(&Source::parse(mask))?.value;

@@ -8,7 +8,9 @@
 use std::path::{Path, PathBuf};
 
 use cassi_core::random::Stream;
-use cassi_core::{Cube, LinearOperator, Mask, NoiseLevel, Problem, Reconstructor, Silent, Snapshot, Wavelengths};
+use cassi_core::{
+    Cube, LinearOperator, Mask, NoiseLevel, Problem, Reconstructor, Silent, Snapshot, Wavelengths,
+};
 use cassi_io::{ReadOptions, Source, read_cube, read_plain_mask};
 use cassi_optics::{SdCassi, builtin};
 use cassi_solvers::GapTv;
@@ -34,7 +36,8 @@ fn psnr_unit_peak(truth: &Cube, estimate: &Cube) -> f64 {
 }
 
 fn main() -> Result<(), Error> {
-    let shared = PathBuf::from(std::env::var("CASSI_SHARED").map_err(|_| "set CASSI_SHARED to the data folder")?);
+    let shared =
+        PathBuf::from(std::env::var("CASSI_SHARED").map_err(|_| "set CASSI_SHARED to the data folder")?);
     let (mut folder, mut sigma, mut settings) = ("validation".to_string(), 0.0, Vec::new());
     let mut noise = NoiseLevel::Unknown;
     let mut mask_path = shared.join("masks/mask256.mat");
@@ -58,7 +61,8 @@ fn main() -> Result<(), Error> {
     println!("| scene | psnr_unit_peak, dB | seconds | residual |\n|---|---|---|---|");
     let (mut total, mut kaist, mut seconds) = (0.0, Vec::new(), 0.0);
     for path in &scenes {
-        let truth = read_cube(&source(path), &ReadOptions::default())?.value.resample(&Wavelengths::benchmark());
+        let truth =
+            read_cube(&source(path), &ReadOptions::default())?.value.resample(&Wavelengths::benchmark());
         let snapshot = snapshot_of(&truth, &camera, sigma)?;
         let problem = Problem {
             snapshot: &snapshot,

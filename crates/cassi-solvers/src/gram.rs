@@ -24,7 +24,13 @@ pub(crate) struct RowGram {
 impl RowGram {
     /// Factors `A C Aᵀ + ridge I` for a mask of `rows` rows; `covariance [bands, bands]` in C order, positive
     /// semi-definite, and `ridge` positive.
-    pub(crate) fn new(camera: CodedShear<'_>, rows: usize, bands: usize, covariance: &[f32], ridge: f32) -> Self {
+    pub(crate) fn new(
+        camera: CodedShear<'_>,
+        rows: usize,
+        bands: usize,
+        covariance: &[f32],
+        ridge: f32,
+    ) -> Self {
         let width = camera.mask.len() / rows;
         // Without dispersion all bands fall on one pixel: one band that varies as their sum does.
         let total = [covariance.iter().sum::<f32>()];
@@ -130,7 +136,13 @@ mod tests {
     use crate::kernels::best;
 
     /// `A C Aᵀ r + ridge r`, term by term in f64.
-    fn apply(mask: &[f32], [rows, width, bands, step]: [usize; 4], c: &[f32], ridge: f64, r: &[f32]) -> Vec<f64> {
+    fn apply(
+        mask: &[f32],
+        [rows, width, bands, step]: [usize; 4],
+        c: &[f32],
+        ridge: f64,
+        r: &[f32],
+    ) -> Vec<f64> {
         let columns = width + step * (bands - 1);
         let mut y: Vec<f64> = r.iter().map(|&v| ridge * f64::from(v)).collect();
         for row in 0..rows {
@@ -159,7 +171,9 @@ mod tests {
             // C = F Fᵀ of a random factor, of full rank or not.
             let f = draw(bands * 2);
             let c: Vec<f32> = (0..bands * bands)
-                .map(|i| f[2 * (i / bands)] * f[2 * (i % bands)] + f[2 * (i / bands) + 1] * f[2 * (i % bands) + 1])
+                .map(|i| {
+                    f[2 * (i / bands)] * f[2 * (i % bands)] + f[2 * (i / bands) + 1] * f[2 * (i % bands) + 1]
+                })
                 .collect();
             let ridge = 0.05;
             let r = draw(rows * (width + step * (bands - 1)));

@@ -36,13 +36,15 @@ impl JointTv {
         }
         let plane = self.shape[1] * self.shape[2];
         let mut sums = vec![[0.0f64; 2]; self.shape[0]];
-        (x.par_chunks_mut(plane).zip(self.out.par_chunks(plane)).zip(&mut sums)).for_each(|((x, out), sums)| {
-            for (x, new) in x.iter_mut().zip(out) {
-                sums[0] += f64::from((new - *x) * (new - *x));
-                sums[1] += f64::from(new * new);
-                *x = *new;
-            }
-        });
+        (x.par_chunks_mut(plane).zip(self.out.par_chunks(plane)).zip(&mut sums)).for_each(
+            |((x, out), sums)| {
+                for (x, new) in x.iter_mut().zip(out) {
+                    sums[0] += f64::from((new - *x) * (new - *x));
+                    sums[1] += f64::from(new * new);
+                    *x = *new;
+                }
+            },
+        );
         sums.iter().fold([0.0; 2], |a, b| [a[0] + b[0], a[1] + b[1]])
     }
 

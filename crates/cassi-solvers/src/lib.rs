@@ -42,7 +42,7 @@ mod settings;
 mod spectra;
 mod tv;
 
-pub use kernels::kernel_name;
 pub use gap_tv::{GapTv, Subspace, Weight};
+pub use kernels::kernel_name;
 pub use spectra::{DEFAULT_RANK, RANK as LARGEST_RANK};
 pub use tv::tv_denoise;

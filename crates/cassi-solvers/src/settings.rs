@@ -30,7 +30,12 @@ impl<'a> Settings<'a> {
     }
 
     fn error(&self, key: &str, value: &str, expected: String) -> ReconstructError {
-        ReconstructError::Setting { method: self.method.into(), key: key.into(), value: value.into(), expected }
+        ReconstructError::Setting {
+            method: self.method.into(),
+            key: key.into(),
+            value: value.into(),
+            expected,
+        }
     }
 
     /// The value of `key` through `parse`, if it is given; `expected` says what would do.

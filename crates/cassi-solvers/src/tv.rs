@@ -205,7 +205,8 @@ pub fn tv_denoise(plane: &mut [f32], shape: [usize; 2], weight: f32, inner: usiz
             axes: "(row, column)",
         });
     }
-    Wavefront::new(shape[1], inner, false).run(best(), plane, None, weight, |_, old, image| image.copy_from_slice(old));
+    Wavefront::new(shape[1], inner, false)
+        .run(best(), plane, None, weight, |_, old, image| image.copy_from_slice(old));
     Ok(())
 }
 
@@ -259,8 +260,13 @@ mod tests {
                 for inner in [1, 2, 3, 5, 12] {
                     let plane = noise(rows, columns);
                     let mut found = plane.clone();
-                    let [change, energy] = Wavefront::new(columns, inner, false)
-                        .run(kernel, &mut found, None, 0.3, |_, old, image| image.copy_from_slice(old));
+                    let [change, energy] = Wavefront::new(columns, inner, false).run(
+                        kernel,
+                        &mut found,
+                        None,
+                        0.3,
+                        |_, old, image| image.copy_from_slice(old),
+                    );
                     let expected = reference(&plane, [rows, columns], 0.3, inner);
                     // Rounding of f32 (6e-8) and of the approximate reciprocals (3e-7), over up to 11 updates.
                     for (f, e) in found.iter().zip(&expected) {

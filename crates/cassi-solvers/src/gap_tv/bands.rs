@@ -93,7 +93,9 @@ enum Step {
 impl Step {
     fn new(camera: &Camera<'_>) -> Self {
         match camera.operator.gram_diagonal() {
-            Some(gram) => Self::Diagonal(gram.iter().map(|&g| if g == 0.0 { 1.0 } else { 1.0 / g }).collect()),
+            Some(gram) => {
+                Self::Diagonal(gram.iter().map(|&g| if g == 0.0 { 1.0 } else { 1.0 / g }).collect())
+            }
             None => Self::Solve {
                 cube: vec![0.0; camera.bands * camera.plane()],
                 solution: vec![0.0; camera.pixels()],

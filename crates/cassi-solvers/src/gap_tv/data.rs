@@ -5,6 +5,9 @@ use rayon::prelude::*;
 
 use crate::kernels::{Kernel, best};
 
+/// Pixels whose squared misfits are summed in one go.
+const PIECE: usize = 4096;
+
 /// An operator over a cube `[band, row, column]`, with its mask and step where it is a coded shear.
 pub(crate) struct Camera<'a> {
     pub(crate) operator: &'a dyn LinearOperator,
@@ -22,13 +25,6 @@ impl<'a> Camera<'a> {
         let coded = operator.as_coded_shear();
         let detector_columns = operator.range().last().copied().unwrap_or(1);
         Self { operator, coded, kernel: best(), bands, rows, columns, detector_columns }
-    }
-
-    /// The same camera with the passes over the operator alone: what the fused ones must equal.
-    #[cfg(test)]
-    pub(crate) fn without_fusion(mut self) -> Self {
-        self.coded = None;
-        self
     }
 
     /// Number of values of one band.
@@ -88,9 +84,11 @@ impl<'a> Misfit<'a> {
 
     /// `‖y − A x‖` for the `A x` that `seen` holds.
     pub(crate) fn norm(&self) -> f64 {
-        // Summed in the order of the pixels, so that the thread count changes nothing.
-        let squares = self.snapshot.iter().zip(&self.seen).map(|(y, seen)| f64::from(y - seen).powi(2));
-        squares.sum::<f64>().sqrt()
+        // Fixed pieces, added up in their order: the thread count changes nothing.
+        let pieces = self.snapshot.par_chunks(PIECE).zip(self.seen.par_chunks(PIECE));
+        let squares =
+            pieces.map(|(y, seen)| y.iter().zip(seen).map(|(y, s)| f64::from(y - s).powi(2)).sum::<f64>());
+        squares.collect::<Vec<f64>>().iter().sum::<f64>().sqrt()
     }
 
     /// Sets `wanted` from `seen`, whose misfit is `norm`.
@@ -111,7 +109,12 @@ impl<'a> Misfit<'a> {
 
 /// Solves `M u = r` for a symmetric positive definite `M` by at most `limit` steps of conjugate gradients from
 /// `u = 0`; stops early at rounding level.
-pub(crate) fn conjugate_gradients(mut apply: impl FnMut(&[f32], &mut [f32]), r: &[f32], u: &mut [f32], limit: usize) {
+pub(crate) fn conjugate_gradients(
+    mut apply: impl FnMut(&[f32], &mut [f32]),
+    r: &[f32],
+    u: &mut [f32],
+    limit: usize,
+) {
     let dot = cassi_core::check::dot;
     u.fill(0.0);
     let (mut rest, mut direction, mut image) = (r.to_vec(), r.to_vec(), vec![0.0; r.len()]);

@@ -84,10 +84,22 @@ fn card() -> MethodCard {
                  sensing, ICIP 2016",
         parameters: vec![
             parameter("iterations", "100", "projections, 1 to 1000000"),
-            parameter("inner", "auto", "steps of the TV denoiser per projection, 1 to 1000; auto is 5, or 3 in a subspace"),
-            parameter("weight", "auto", "TV weight in the unit of the cube, above 0; auto follows the brightness"),
+            parameter(
+                "inner",
+                "auto",
+                "steps of the TV denoiser per projection, 1 to 1000; auto is 5, or 3 in a subspace",
+            ),
+            parameter(
+                "weight",
+                "auto",
+                "TV weight in the unit of the cube, above 0; auto follows the brightness",
+            ),
             parameter("accelerated", "true", "whether the misfit accumulates from step to step"),
-            parameter("tolerance", "0", "stop once the relative change of a step falls below this; 0 never stops"),
+            parameter(
+                "tolerance",
+                "0",
+                "stop once the relative change of a step falls below this; 0 never stops",
+            ),
             parameter("subspace", "auto", "spectra whose coefficients carry the TV: none, auto or a number"),
             parameter("joint", "false", "one gradient norm over all bands; needs subspace=none"),
         ],
@@ -144,7 +156,8 @@ impl GapTv {
                 method: NAME.into(),
                 key: "joint".into(),
                 value: "true".into(),
-                expected: "one gradient norm over all bands exists without a subspace: add subspace=none".into(),
+                expected: "one gradient norm over all bands exists without a subspace: add subspace=none"
+                    .into(),
             });
         }
         Ok(method)
@@ -174,7 +187,9 @@ fn checked_shape(problem: &Problem<'_>) -> Result<[usize; 3], ReconstructError> 
             return wrong("warm start", &start.shape(), expected, "(band, row, column)");
         }
         if let Some((at, value)) = start.first_not_finite() {
-            return Err(ReconstructError::Other(format!("warm start{at:?} is {value}, expected finite numbers")));
+            return Err(ReconstructError::Other(format!(
+                "warm start{at:?} is {value}, expected finite numbers"
+            )));
         }
     }
     if let Some(([row, column], value)) = problem.snapshot.first_not_finite() {

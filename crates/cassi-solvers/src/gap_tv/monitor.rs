@@ -16,7 +16,12 @@ pub(crate) struct Monitor<'a> {
 }
 
 impl<'a> Monitor<'a> {
-    pub(crate) fn new(observer: &'a mut dyn Observer, iterations: usize, tolerance: f64, snapshot: &[f32]) -> Self {
+    pub(crate) fn new(
+        observer: &'a mut dyn Observer,
+        iterations: usize,
+        tolerance: f64,
+        snapshot: &[f32],
+    ) -> Self {
         let snapshot_norm = dot(snapshot, snapshot).sqrt();
         Self { observer, iterations, tolerance, snapshot_norm, trace: Vec::new(), notes: Vec::new() }
     }
@@ -30,7 +35,12 @@ impl<'a> Monitor<'a> {
     }
 
     /// Takes down one step: the misfit `‖y − A x‖` after it, and `‖x − x_before‖²` with `‖x‖²`. Says whether to stop.
-    pub(crate) fn step(&mut self, misfit: f64, [moved, energy]: [f64; 2], estimate: Option<ArrayView3<'_, f32>>) -> bool {
+    pub(crate) fn step(
+        &mut self,
+        misfit: f64,
+        [moved, energy]: [f64; 2],
+        estimate: Option<ArrayView3<'_, f32>>,
+    ) -> bool {
         let iteration = self.trace.len() + 1;
         let residual = Some(if self.snapshot_norm > 0.0 { misfit / self.snapshot_norm } else { 0.0 });
         let change = if energy > 0.0 { (moved / energy).sqrt() } else { 0.0 };
@@ -49,7 +59,9 @@ impl<'a> Monitor<'a> {
             if stopped {
                 self.notes.push(format!("stopped by the observer after {iteration} iterations"));
             } else if settled {
-                self.notes.push(format!("stopped after {iteration} iterations: a step changed less than tolerance"));
+                self.notes.push(format!(
+                    "stopped after {iteration} iterations: a step changed less than tolerance"
+                ));
             }
         }
         stopped || settled

@@ -25,7 +25,7 @@ const RIDGE_PER_LEVEL: f64 = 2.0;
 /// Below this level the ridge falls with its square: an estimate of 1 % may be the scene's own structure.
 const FAINT_LEVEL: f64 = 0.02;
 /// Conjugate-gradient steps of the data step for operators that are no coded shear.
-const INNER_SOLVE: usize = 30;
+const INNER_SOLVE: usize = 60;
 /// Reach beyond the fitted wavelengths, in nm, that is worth a note.
 const OVERREACH_NM: f64 = 20.0;
 
@@ -49,7 +49,9 @@ pub(super) fn run(
     let wavelengths = &problem.instrument.wavelengths_nm;
     let reach = overreach(wavelengths);
     if reach > OVERREACH_NM {
-        monitor.note(format!("the spectral prior ends {reach:.0} nm short of the bands: its ends are held beyond"));
+        monitor.note(format!(
+            "the spectral prior ends {reach:.0} nm short of the bands: its ends are held beyond"
+        ));
     }
     // A coefficient of a flat spectrum is √bands times the level of the cube.
     let weight = match method.weight {
@@ -61,7 +63,8 @@ pub(super) fn run(
     if let Some(start) = problem.warm_start {
         state.analyse(start.as_slice());
     }
-    let refits: &[usize] = if cfg!(feature = "lapack") { &[method.iterations / 4, method.iterations / 2] } else { &[] };
+    let refits: &[usize] =
+        if cfg!(feature = "lapack") { &[method.iterations / 4, method.iterations / 2] } else { &[] };
     let mut cube = vec![0.0; camera.bands * camera.plane()];
     let ridge = ridge(sigma, y);
     let mut data = DataStep::new(camera, &state.synthesis, ridge);
@@ -156,7 +159,9 @@ impl<'a> State<'a> {
         planes.for_each_init(
             || (Wavefront::new(columns, inner, true), vec![0.0; columns]),
             |(front, scratch), (((plane_z, dual), spectrum), sums)| {
-                *sums = front.run(camera.kernel, plane_z, Some(dual), weight, |row, old, image| match camera.coded {
+                *sums = front.run(camera.kernel, plane_z, Some(dual), weight, |row, old, image| match camera
+                    .coded
+                {
                     // Σ_b T[b] m u[w + s b]: the sum over bands reads one detector row at `bands` offsets.
                     Some(CodedShear { mask, step }) => {
                         let u = &u[row * camera.detector_columns..][..camera.detector_columns];
@@ -180,7 +185,13 @@ impl<'a> State<'a> {
         let planes: Vec<&[f32]> = self.coefficients.chunks(camera.plane()).collect();
         let moments: Vec<f64> = (0..rank * rank)
             .into_par_iter()
-            .map(|i| if i / rank < i % rank { 0.0 } else { cassi_core::check::dot(planes[i / rank], planes[i % rank]) })
+            .map(|i| {
+                if i / rank < i % rank {
+                    0.0
+                } else {
+                    cassi_core::check::dot(planes[i / rank], planes[i % rank])
+                }
+            })
             .collect();
         let symmetric: Vec<f64> = (0..rank * rank)
             .map(|i| moments[(i / rank).max(i % rank) * rank + (i / rank).min(i % rank)])
@@ -190,7 +201,10 @@ impl<'a> State<'a> {
         let analysis = adapted.analysis();
         let change: Vec<f32> = (0..rank * rank)
             .map(|i| {
-                let (to, from) = (&analysis[i / rank * camera.bands..], &self.synthesis.by_spectrum[i % rank * camera.bands..]);
+                let (to, from) = (
+                    &analysis[i / rank * camera.bands..],
+                    &self.synthesis.by_spectrum[i % rank * camera.bands..],
+                );
                 cassi_core::check::dot(&to[..camera.bands], &from[..camera.bands]) as f32
             })
             .collect();

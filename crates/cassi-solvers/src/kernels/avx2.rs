@@ -62,20 +62,14 @@ unsafe fn shrinkage(gx: __m256, gy: __m256, slope: __m256) -> __m256 {
     // SAFETY: register arithmetic only, inlined into functions that enable AVX2 and FMA.
     unsafe {
         // The floor keeps rsqrt finite; it is the square of a gradient far below any signal.
-        let squared = _mm256_max_ps(
-            _mm256_fmadd_ps(gx, gx, _mm256_mul_ps(gy, gy)),
-            _mm256_set1_ps(f32::MIN_POSITIVE),
-        );
+        let squared =
+            _mm256_max_ps(_mm256_fmadd_ps(gx, gx, _mm256_mul_ps(gy, gy)), _mm256_set1_ps(f32::MIN_POSITIVE));
         let rough = _mm256_rsqrt_ps(squared);
         // √s = s·r, with r ← r (1.5 − 0.5 s r²).
         let root = _mm256_mul_ps(squared, rough);
-        let correction = _mm256_fnmadd_ps(
-            _mm256_mul_ps(root, rough),
-            _mm256_set1_ps(0.5),
-            _mm256_set1_ps(1.5),
-        );
-        let denominator =
-            _mm256_fmadd_ps(slope, _mm256_mul_ps(root, correction), _mm256_set1_ps(1.0));
+        let correction =
+            _mm256_fnmadd_ps(_mm256_mul_ps(root, rough), _mm256_set1_ps(0.5), _mm256_set1_ps(1.5));
+        let denominator = _mm256_fmadd_ps(slope, _mm256_mul_ps(root, correction), _mm256_set1_ps(1.0));
         let q = _mm256_rcp_ps(denominator);
         // q ← q (2 − q d).
         _mm256_mul_ps(q, _mm256_fnmadd_ps(q, denominator, _mm256_set1_ps(2.0)))
@@ -86,9 +80,7 @@ unsafe fn shrinkage(gx: __m256, gy: __m256, slope: __m256) -> __m256 {
 #[inline(always)]
 unsafe fn first_lanes(count: usize) -> __m256i {
     // SAFETY: register arithmetic only.
-    unsafe {
-        _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
-    }
+    unsafe { _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)) }
 }
 
 #[target_feature(enable = "avx2,fma")]
@@ -120,7 +112,8 @@ unsafe fn primal(image: &[f32], p: (&[f32], &[f32]), py_above: &[f32], i: usize)
     // SAFETY: the caller's rows are framed and `i` starts a vector of the payload, so `i − 1 .. i + 8` is inside.
     unsafe {
         let x = _mm256_sub_ps(_mm256_loadu_ps(p.0.as_ptr().add(i - 1)), _mm256_loadu_ps(p.0.as_ptr().add(i)));
-        let y = _mm256_sub_ps(_mm256_loadu_ps(py_above.as_ptr().add(i)), _mm256_loadu_ps(p.1.as_ptr().add(i)));
+        let y =
+            _mm256_sub_ps(_mm256_loadu_ps(py_above.as_ptr().add(i)), _mm256_loadu_ps(p.1.as_ptr().add(i)));
         _mm256_add_ps(_mm256_loadu_ps(image.as_ptr().add(i)), _mm256_add_ps(x, y))
     }
 }
@@ -166,10 +159,8 @@ unsafe fn dual_last_avx2(
     unsafe {
         let (tau, slope) = (_mm256_set1_ps(step.tau), _mm256_set1_ps(step.slope));
         for i in (LEFT..LEFT + width).step_by(8) {
-            let gx = _mm256_sub_ps(
-                _mm256_loadu_ps(out.as_ptr().add(i + 1)),
-                _mm256_loadu_ps(out.as_ptr().add(i)),
-            );
+            let gx =
+                _mm256_sub_ps(_mm256_loadu_ps(out.as_ptr().add(i + 1)), _mm256_loadu_ps(out.as_ptr().add(i)));
             let q = shrinkage(gx, _mm256_setzero_ps(), slope);
             let px = _mm256_fnmadd_ps(tau, gx, _mm256_loadu_ps(here.0.as_ptr().add(i)));
             _mm256_storeu_ps(new.0.as_mut_ptr().add(i), _mm256_mul_ps(px, q));

@@ -72,7 +72,9 @@ pub(crate) static KERNELS: &[Kernel] = &[portable::KERNEL];
 /// The best kernel that this CPU can run.
 pub(crate) fn best() -> &'static Kernel {
     static BEST: OnceLock<&'static Kernel> = OnceLock::new();
-    BEST.get_or_init(|| KERNELS.iter().find(|k| (k.available)()).expect("the portable kernel runs everywhere"))
+    BEST.get_or_init(|| {
+        KERNELS.iter().find(|k| (k.available)()).expect("the portable kernel runs everywhere")
+    })
 }
 
 /// Name of the instruction set that the solvers' kernels use on this CPU: `avx2` or `portable`.
@@ -112,7 +114,10 @@ mod tests {
         // Values are of order 1; the approximate reciprocals with one Newton step are good to 3e-7, sums of up to 40
         // terms in another order to a few ulps of the sum of magnitudes.
         for (i, (f, e)) in found.iter().zip(expected).enumerate() {
-            assert!((f - e).abs() <= 4e-6 * (1.0 + e.abs()), "{name}: {what}, width {width}, [{i}]: {f} for {e}");
+            assert!(
+                (f - e).abs() <= 4e-6 * (1.0 + e.abs()),
+                "{name}: {what}, width {width}, [{i}]: {f} for {e}"
+            );
         }
     }
 

@@ -29,7 +29,7 @@ fn prior_factor(wavelengths: &Wavelengths) -> Vec<f64> {
             let (low, part) = ((place(nm) as usize).min(last - 1), place(nm));
             let above = part - low as f64;
             (0..RANK).map(move |k| {
-                let (a, b) = (f64::from(table::SPECTRA[low][k]), f64::from(table::SPECTRA[low + 1][k]));
+                let (a, b) = (table::SPECTRA[low][k], table::SPECTRA[low + 1][k]);
                 a + above * (b - a)
             })
         })
@@ -172,7 +172,11 @@ mod tests {
 
     #[test]
     fn analysis_undoes_synthesis_on_any_grid() {
-        for wavelengths in [Wavelengths::benchmark(), Wavelengths::linspace(400.0, 720.0, 9), Wavelengths::linspace(550.0, 560.0, 1)] {
+        for wavelengths in [
+            Wavelengths::benchmark(),
+            Wavelengths::linspace(400.0, 720.0, 9),
+            Wavelengths::linspace(550.0, 560.0, 1),
+        ] {
             let rank = 6.min(wavelengths.len());
             let t = Synthesis::prior(&wavelengths, rank);
             let analysis = t.analysis();

@@ -7,7 +7,7 @@ pub(super) const FIRST_NM: f64 = 400.0;
 pub(super) const STEP_NM: f64 = 10.0;
 /// `[wavelength][spectrum]`.
 #[rustfmt::skip] // a table of numbers, one wavelength a paragraph
-pub(super) const SPECTRA: [[f32; 20]; 31] = [
+pub(super) const SPECTRA: [[f64; 20]; 31] = [
     [
         1.185947e-01, 4.308244e-03, 1.672601e-02, -3.181720e-03, -7.549647e-03, -1.291378e-03, -7.037207e-03,
         2.530606e-03, 1.378978e-02, -1.714648e-02, -2.086383e-02, -5.670503e-03, 6.434397e-04, -3.662510e-03,
