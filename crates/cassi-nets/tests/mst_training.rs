@@ -140,6 +140,10 @@ fn workshop(folder: &Path, steps: u64, rate: f64) -> TrainConfig {
         checkpoint_every = 2
         [[data]]
         path = "{scenes}"
+        weight = 0.7
+        [[data]]
+        procedural = {{ kinds = ["still-life", "fabric"], count = 2, size = [32, 40] }}
+        weight = 0.3
         [augmentation]
         stitch = 0.5
         scale = [0.8, 1.25]
@@ -286,7 +290,7 @@ fn bad_input_is_named() {
         assert!(error.to_string().contains("no device `cuda`"), "{error}");
     }
     let mut missing = config.clone();
-    missing.data[0].path = folder.path().join("nothing.h5").display().to_string();
+    missing.data[0].path = Some(folder.path().join("nothing.h5").display().to_string());
     assert!(matches!(run(&missing, &out, &options(None), &mut |_| ()), Err(TrainError::Io(_))));
     let mut large = config.clone();
     large.stages[0].crop = Crop::Rectangle([16, 64]);

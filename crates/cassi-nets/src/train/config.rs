@@ -83,8 +83,13 @@ fn checkpoint_every() -> u64 {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataSource {
-    /// A folder of cubes, or one file. `${NAME}` and `${NAME:-fallback}` stand for environment variables.
-    pub path: String,
+    /// A folder of cubes, or one file (every cube in it, or `FILE:VARIABLE`). `${NAME}` and `${NAME:-fallback}` stand
+    /// for environment variables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Scenes drawn by recipe, in place of `path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub procedural: Option<Procedural>,
     /// How often a sample comes from here, relative to the other sources.
     #[serde(default = "one")]
     pub weight: f64,
@@ -95,6 +100,42 @@ pub struct DataSource {
 
 fn one() -> f64 {
     1.0
+}
+
+/// Scenes drawn by recipe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Procedural {
+    /// Kinds of scenes, in turn; none given means all.
+    #[serde(default = "all_kinds")]
+    pub kinds: Vec<cassi_scene::Kind>,
+    /// How many are drawn, before the training starts.
+    pub count: usize,
+    /// Rows and columns.
+    #[serde(default = "scene_size")]
+    pub size: [usize; 2],
+}
+
+fn all_kinds() -> Vec<cassi_scene::Kind> {
+    cassi_scene::Kind::ALL.to_vec()
+}
+
+fn scene_size() -> [usize; 2] {
+    [256, 256]
+}
+
+impl DataSource {
+    /// What it is called in messages and on cards.
+    pub fn name(&self) -> String {
+        match (&self.path, &self.procedural) {
+            (Some(path), _) => path.clone(),
+            (None, Some(p)) => {
+                let kinds: Vec<&str> = p.kinds.iter().map(|kind| kind.name()).collect();
+                format!("{} procedural scenes ({})", p.count, kinds.join(", "))
+            }
+            (None, None) => "nothing".into(),
+        }
+    }
 }
 
 /// How scenes are changed before use.
@@ -468,6 +509,14 @@ impl TrainConfig {
             (
                 positive_weights(Box::new(self.masks.iter().map(MaskSource::weight))),
                 "masks: sources with a weight above 0",
+            ),
+            (
+                self.data.iter().all(|d| match (&d.path, &d.procedural) {
+                    (Some(_), None) => true,
+                    (None, Some(p)) => p.count > 0 && !p.kinds.is_empty() && !p.size.contains(&0),
+                    _ => false,
+                }),
+                "data: either `path`, or `procedural` with at least one kind and scene",
             ),
             (fraction(augmentation.stitch), "augmentation.stitch: a probability"),
             (

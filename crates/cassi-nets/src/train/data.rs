@@ -1,13 +1,14 @@
 //! Scenes and masks, packed once and kept in the memory of the training device.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cassi_core::{Cube, InstrumentDescription, Mask, random::Stream};
 use cassi_io::{ReadOptions, Source};
 use cassi_optics::mask::{Grey, MaskRecipe, shipped, shipped_names};
+use cassi_scene::SceneRecipe;
 use tch::{Device, Kind, Tensor};
 
-use super::config::{DataSource, MaskSource, Storage, expand};
+use super::config::{DataSource, MaskSource, Procedural, Storage, expand};
 use super::{Event, TrainError};
 
 /// A scene by name.
@@ -18,35 +19,77 @@ pub struct NamedScene {
     pub cube: Cube,
 }
 
-/// Reads the cubes of a folder (in the order of their names) or a single one, on the instrument's wavelengths.
+/// Reads the cubes of a folder (in the order of their names) or of a file (all of them, or the one named as
+/// `FILE:VARIABLE`), on the instrument's wavelengths.
 ///
 /// # Errors
 /// If there is none, or one cannot be read.
 pub fn read_scenes(path: &str, instrument: &InstrumentDescription) -> Result<Vec<NamedScene>, TrainError> {
     let path = expand(path)?;
     let folder = Path::new(&path);
-    let files: Vec<PathBuf> = if folder.is_dir() {
+    let sources: Vec<Source> = if folder.is_dir() {
         let mut files = cassi_io::list_folder(folder)?;
         files.retain(|f| {
             let extension = f.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
             ["h5", "hdf5", "mat", "npy", "npz"].contains(&extension.as_str())
         });
-        files
+        files.into_iter().map(Source::from).collect()
     } else {
-        vec![folder.into()]
+        cubes_of(Source::parse(&path))?
     };
-    if files.is_empty() {
+    if sources.is_empty() {
         return Err(TrainError::Data {
             path,
             reason: "no cubes (.h5, .mat, .npy, .npz) in this folder".into(),
         });
     }
-    files
+    sources
         .into_iter()
-        .map(|file| {
-            let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let loaded = cassi_io::read_cube(&Source::from(file), &ReadOptions::default())?;
+        .map(|source| {
+            let mut name = source.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            if let Some(variable) = &source.variable {
+                name = format!("{name}:{variable}");
+            }
+            let loaded = cassi_io::read_cube(&source, &ReadOptions::default())?;
             Ok(NamedScene { name, cube: loaded.value.resample(&instrument.wavelengths_nm) })
+        })
+        .collect()
+}
+
+/// Every cube of a packed file: arrays of three axes by name, items of four axes by number.
+fn cubes_of(source: Source) -> Result<Vec<Source>, TrainError> {
+    if source.variable.is_some() {
+        return Ok(vec![source]);
+    }
+    let contents = cassi_io::read_contents(&source.path)?;
+    let named = |variable: String| Source { path: source.path.clone(), variable: Some(variable) };
+    let cubes: Vec<Source> = (contents.variables.iter())
+        .flat_map(|v| match v.shape[..] {
+            [_, _, _] => vec![named(v.name.clone())],
+            [count, _, _, _] => (0..count).map(|i| named(format!("{}[{i}]", v.name))).collect(),
+            _ => Vec::new(),
+        })
+        .collect();
+    // A lone cube keeps the name of its file.
+    Ok(if cubes.len() > 1 { cubes } else { vec![source] })
+}
+
+/// Scenes drawn by recipe, the kinds in turn.
+fn draw_scenes(recipe: &Procedural, seed: u64, instrument: &InstrumentDescription) -> Vec<NamedScene> {
+    let mut seeds = Stream::new(seed, "train/procedural", 0);
+    let [rows, columns] = recipe.size;
+    let recipes: Vec<SceneRecipe> = (0..recipe.count)
+        .map(|i| {
+            let kind = recipe.kinds[i % recipe.kinds.len()];
+            SceneRecipe::new(kind, seeds.below(1 << 53) as u64).with_size(rows, columns)
+        })
+        .collect();
+    recipes
+        .into_iter()
+        .enumerate()
+        .map(|(i, recipe)| NamedScene {
+            name: format!("procedural {i}"),
+            cube: recipe.render(&instrument.wavelengths_nm),
         })
         .collect()
 }
@@ -114,6 +157,7 @@ impl Pool {
 /// All scenes `[band, row, column]` of a training on its device.
 pub(crate) fn scenes(
     sources: &[DataSource],
+    seed: u64,
     instrument: &InstrumentDescription,
     storage: Storage,
     device: Device,
@@ -127,14 +171,21 @@ pub(crate) fn scenes(
     let mut pools = Vec::new();
     for source in sources {
         let mut tensors = Vec::new();
-        for scene in read_scenes(&source.path, instrument)? {
+        let scenes = match (&source.path, &source.procedural) {
+            (Some(path), _) => read_scenes(path, instrument)?,
+            (None, recipe) => {
+                let recipe = recipe.as_ref().expect("either, as checked");
+                draw_scenes(recipe, seed, instrument)
+            }
+        };
+        for scene in scenes {
             let [_, rows, columns] = scene.cube.shape();
             if rows < sample[0] || columns < sample[1] {
                 let reason = format!(
                     "`{}` has {rows} x {columns} pixels, fewer than the samples ({} x {})",
                     scene.name, sample[0], sample[1]
                 );
-                return Err(TrainError::Data { path: source.path.clone(), reason });
+                return Err(TrainError::Data { path: source.name(), reason });
             }
             let mut tensor = cube_tensor(&scene.cube);
             if source.normalise {
@@ -142,7 +193,7 @@ pub(crate) fn scenes(
             }
             tensors.push(tensor.to_kind(kind).to_device(device));
         }
-        events(Event::Note(format!("{}: {} scenes", source.path, tensors.len())));
+        events(Event::Note(format!("{}: {} scenes", source.name(), tensors.len())));
         pools.push((source.weight, tensors));
     }
     let pool = Pool::new(pools);

@@ -1,6 +1,7 @@
 //! The training loop: start or resume, step, validate, checkpoint, finish.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,14 +13,14 @@ use cassi_io::TensorPrecision;
 use tch::{Device, Tensor, nn};
 
 use super::checkpoint::{self, Progress};
-use super::config::{Stage, TrainConfig, expand};
+use super::config::{DataSource, Stage, TrainConfig, expand};
 use super::data::{self, NamedScene, read_mask, read_scenes};
 use super::log::{Log, Row};
 use super::optimiser::Optimiser;
 use super::sample::Sampler;
 use super::validate::{SceneScore, mean, validate};
 use super::workers::{Plan, Workers};
-use super::{TrainError, picture};
+use super::{TrainError, panic_message, picture};
 use crate::arch::{Layout, Network, Options, build};
 use crate::{device, weights};
 
@@ -213,7 +214,15 @@ impl<'a> Training<'a> {
         let sampler = Sampler {
             config,
             instrument: instrument.clone(),
-            scenes: data::scenes(&config.data, &instrument, config.storage, device, sample, events)?,
+            scenes: data::scenes(
+                &config.data,
+                config.seed,
+                &instrument,
+                config.storage,
+                device,
+                sample,
+                events,
+            )?,
             masks: data::masks(&config.masks, config.seed, device, sample[0].max(sample[1]))?,
             mask_form: network.mask_form(),
         };
@@ -266,7 +275,8 @@ impl<'a> Training<'a> {
             let step = self.progress.step;
             let stage = config.stage(step);
             let drawing = Instant::now();
-            let batch = tch::no_grad(|| self.sampler.draw(step, stage));
+            let batch = catch_unwind(AssertUnwindSafe(|| tch::no_grad(|| self.sampler.draw(step, stage))))
+                .map_err(|panic| self.worker_error(panic_message(panic), stage.batch, stage))?;
             meter.drawn(drawing);
             let part = self.part(stage);
             let done = step as f64 / config.steps as f64;
@@ -438,7 +448,7 @@ impl<'a> Training<'a> {
             sha256: cassi_io::sha256_file(&path)?,
             licence: "MIT OR Apache-2.0".into(),
             training: Some(CardTraining {
-                data: config.data.iter().map(|d| d.path.clone()).collect(),
+                data: config.data.iter().map(DataSource::name).collect(),
                 command: self.command.clone(),
                 seed: config.seed,
                 steps: self.progress.step,
