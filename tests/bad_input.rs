@@ -33,7 +33,10 @@ fn a_mask_that_does_not_fit_names_the_expected_shape() {
     output(&["simulate", "--scene", &scene, "-o", &y]);
     output(&["mask", "make", "bernoulli", "--rows", "40", "--columns", "32", "-o", &mask]);
     let out = scratch.file("x.npy");
-    refused(&["reconstruct", "--snapshot", &y, "--mask", &mask, "-o", &out], &["mask", "[40, 32]", "[32, 32]"]);
+    refused(
+        &["reconstruct", "--snapshot", &y, "--mask", &mask, "-o", &out],
+        &["mask", "[40, 32]", "[32, 32]"],
+    );
 }
 
 #[test]
@@ -43,7 +46,10 @@ fn the_real_instrument_needs_a_mask() {
     output(&["scene", "make", "--rows", "32", "--columns", "32", "-o", &scene]);
     output(&["simulate", "--scene", &scene, "-o", &y]);
     let out = scratch.file("x.npy");
-    refused(&["reconstruct", "--snapshot", &y, "--instrument", "tsa-real", "-o", &out], &["tsa-real", "--mask"]);
+    refused(
+        &["reconstruct", "--snapshot", &y, "--instrument", "tsa-real", "-o", &out],
+        &["tsa-real", "--mask"],
+    );
 }
 
 #[test]
@@ -68,7 +74,10 @@ fn unknown_keys_in_toml_are_refused() {
     output(&["scene", "make", "--rows", "16", "--columns", "16", "-o", &scene]);
     let out = scratch.file("y.npy");
     let camera = write(&scratch, "camera.toml", b"name = \"mine\"\ndispersoin = 3\n");
-    refused(&["simulate", "--scene", &scene, "--instrument", &camera, "-o", &out], &["camera.toml", "dispersoin"]);
+    refused(
+        &["simulate", "--scene", &scene, "--instrument", &camera, "-o", &out],
+        &["camera.toml", "dispersoin"],
+    );
     let config = write(&scratch, "c.toml", b"[simulate]\nnoisy = \"none\"\n");
     refused(&["--config", &config, "simulate", "--scene", &scene, "-o", &out], &["c.toml", "noisy"]);
 }

@@ -23,8 +23,19 @@ fn from_a_scene_to_scores() {
     assert_eq!(result["method"], "gap-tv");
     let scores = json(&["evaluate", "--truth", &scene, "--estimate", &x]);
     let keys = [
-        "psnr_unit_peak", "psnr_unit_peak_per_band", "psnr_mst", "ssim_mst", "psnr_matlab", "ssim_matlab",
-        "sam_matlab_deg", "ergas_matlab", "sam_deg", "rmse", "ergas", "mrae", "ssim_unit_peak",
+        "psnr_unit_peak",
+        "psnr_unit_peak_per_band",
+        "psnr_mst",
+        "ssim_mst",
+        "psnr_matlab",
+        "ssim_matlab",
+        "sam_matlab_deg",
+        "ergas_matlab",
+        "sam_deg",
+        "rmse",
+        "ergas",
+        "mrae",
+        "ssim_unit_peak",
     ];
     for key in keys {
         assert!(!scores[key].is_null(), "evaluate --json has no {key}: {scores}");
@@ -39,10 +50,22 @@ fn same_seed_same_bytes_at_any_thread_count() {
     let scene = small_scene(&scratch);
     let run = |threads: &str, seed: &str, name: &str| {
         let (y, x) = (scratch.file(&format!("y{name}.npy")), scratch.file(&format!("x{name}.npy")));
-        let simulate =
-            ["simulate", "--scene", &scene, "--noise", "binomial", "--seed", seed, "--threads", threads, "-o", &y];
+        let simulate = [
+            "simulate",
+            "--scene",
+            &scene,
+            "--noise",
+            "binomial",
+            "--seed",
+            seed,
+            "--threads",
+            threads,
+            "-o",
+            &y,
+        ];
         output(&simulate);
-        let reconstruct = ["reconstruct", "--snapshot", &y, "--set", "iterations=10", "--threads", threads, "-o", &x];
+        let reconstruct =
+            ["reconstruct", "--snapshot", &y, "--set", "iterations=10", "--threads", threads, "-o", &x];
         output(&reconstruct);
         (std::fs::read(y).unwrap(), std::fs::read(x).unwrap())
     };
@@ -71,8 +94,21 @@ fn warm_start_trace_and_repeat() {
     output(&["simulate", "--scene", &scene, "-o", &y]);
     output(&["reconstruct", "--snapshot", &y, "--set", "iterations=20", "--set", "tolerance=0", "-o", &x]);
     let again = json(&[
-        "reconstruct", "--snapshot", &y, "--warm-start", &x, "--set", "iterations=5", "--set", "tolerance=0",
-        "--repeat", "3", "--trace", &trace, "-o", &scratch.file("x2.h5"),
+        "reconstruct",
+        "--snapshot",
+        &y,
+        "--warm-start",
+        &x,
+        "--set",
+        "iterations=5",
+        "--set",
+        "tolerance=0",
+        "--repeat",
+        "3",
+        "--trace",
+        &trace,
+        "-o",
+        &scratch.file("x2.h5"),
     ]);
     assert_eq!(again["seconds_all"].as_array().unwrap().len(), 3);
     assert_eq!(again["iterations"], 5);

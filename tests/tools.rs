@@ -36,7 +36,8 @@ fn masks_come_with_a_card_and_explain_themselves() {
     let scratch = Scratch::new();
     for kind in ["bernoulli", "blue-noise", "grey"] {
         let path = scratch.file(&format!("{kind}.npy"));
-        let made = json(&["mask", "make", kind, "--rows", "48", "--columns", "40", "--seed", "1", "-o", &path]);
+        let made =
+            json(&["mask", "make", kind, "--rows", "48", "--columns", "40", "--seed", "1", "-o", &path]);
         let card = std::fs::read_to_string(scratch.file(&format!("{kind}.toml"))).unwrap();
         assert!(card.contains(made["sha256"].as_str().unwrap()), "{card}");
         let explained = output(&["instrument", "explain", "--mask", &path, "--pixel", "10,30"]);
@@ -95,12 +96,24 @@ fn options_from_a_file_yield_to_the_command_line() {
     let (scene, y, config) = (scratch.file("s.npy"), scratch.file("y.npy"), scratch.file("c.toml"));
     output(&["scene", "make", "--rows", "16", "--columns", "16", "-o", &scene]);
     output(&["simulate", "--scene", &scene, "-o", &y]);
-    std::fs::write(&config, "[common]\nseed = 9\n[reconstruct]\nset = { iterations = 3, tolerance = 0 }\n").unwrap();
+    std::fs::write(&config, "[common]\nseed = 9\n[reconstruct]\nset = { iterations = 3, tolerance = 0 }\n")
+        .unwrap();
     let x = scratch.file("x.npy");
     let from_file = json(&["--config", &config, "reconstruct", "--snapshot", &y, "-o", &x]);
     assert_eq!(from_file["iterations"], 3);
-    let overridden =
-        json(&["--config", &config, "reconstruct", "--snapshot", &y, "--set", "iterations=4", "--set", "tolerance=0", "-o", &x]);
+    let overridden = json(&[
+        "--config",
+        &config,
+        "reconstruct",
+        "--snapshot",
+        &y,
+        "--set",
+        "iterations=4",
+        "--set",
+        "tolerance=0",
+        "-o",
+        &x,
+    ]);
     assert_eq!(overridden["iterations"], 4);
 }
 
@@ -108,6 +121,7 @@ fn options_from_a_file_yield_to_the_command_line() {
 fn quiet_is_quiet() {
     let scratch = Scratch::new();
     let scene = scratch.file("s.npy");
-    let made = cassi(["-q", "scene", "make", "--rows", "16", "--columns", "16", "-o", &scene]).output().unwrap();
+    let made =
+        cassi(["-q", "scene", "make", "--rows", "16", "--columns", "16", "-o", &scene]).output().unwrap();
     assert!(made.status.success() && made.stdout.is_empty() && made.stderr.is_empty());
 }

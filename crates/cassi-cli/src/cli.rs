@@ -11,7 +11,11 @@ use crate::context::Context;
 
 /// Snapshot spectral imaging from mask to report: simulate CASSI cameras, reconstruct, evaluate, compare.
 #[derive(Debug, Parser)]
-#[command(name = "cassi", version, max_term_width = 100, after_help = "\
+#[command(
+    name = "cassi",
+    version,
+    max_term_width = 100,
+    after_help = "\
 Examples:
   cassi demo -o demo                                  three scenes, simulated, reconstructed, reported
   cassi simulate --scene scene.h5 -o y.h5             a snapshot of a cube
@@ -19,7 +23,8 @@ Examples:
   cassi evaluate --truth scene.h5 --estimate x.h5
   cassi compare --truth scene.h5 --estimate gap-tv=x.h5 --snapshot y.h5 -o report
 
-`cassi COMMAND --help` has examples of each command.")]
+`cassi COMMAND --help` has examples of each command."
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) common: Common,

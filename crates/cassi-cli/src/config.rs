@@ -33,11 +33,15 @@ pub(crate) fn expand(root: &Command, arguments: Vec<OsString>) -> anyhow::Result
     let mut inserted = Vec::new();
     for (name, optional) in [("common", true), (command.get_name(), false)] {
         let Some(value) = table.get(name) else { continue };
-        let Some(options) = value.as_table() else { bail!("{}: `{name}` must be a table", path.to_string_lossy()) };
+        let Some(options) = value.as_table() else {
+            bail!("{}: `{name}` must be a table", path.to_string_lossy())
+        };
         for (key, value) in options {
             let long = key.replace('_', "-");
             let Some(arg) = command.get_arguments().find(|a| a.get_long() == Some(&long)) else {
-                if optional && root.get_subcommands().any(|c| c.get_arguments().any(|a| a.get_long() == Some(&long))) {
+                if optional
+                    && root.get_subcommands().any(|c| c.get_arguments().any(|a| a.get_long() == Some(&long)))
+                {
                     continue;
                 }
                 let names = command.get_arguments().filter_map(|a| a.get_long().map(str::to_string));
@@ -45,8 +49,9 @@ pub(crate) fn expand(root: &Command, arguments: Vec<OsString>) -> anyhow::Result
             };
             let flag = format!("--{long}");
             let short = arg.get_short().map(|s| format!("-{s}"));
-            let on_command_line =
-                given.iter().any(|g| *g == flag || g.starts_with(&format!("{flag}=")) || Some(g) == short.as_ref());
+            let on_command_line = given
+                .iter()
+                .any(|g| *g == flag || g.starts_with(&format!("{flag}=")) || Some(g) == short.as_ref());
             if !on_command_line {
                 push(&mut inserted, &flag, arg.get_action(), value)
                     .with_context(|| format!("{}: [{name}] {key}", path.to_string_lossy()))?;
@@ -59,7 +64,8 @@ pub(crate) fn expand(root: &Command, arguments: Vec<OsString>) -> anyhow::Result
 }
 
 fn config_path(arguments: &[OsString]) -> Option<OsString> {
-    let at = arguments.iter().position(|a| a == "--config" || a.to_string_lossy().starts_with("--config="))?;
+    let at =
+        arguments.iter().position(|a| a == "--config" || a.to_string_lossy().starts_with("--config="))?;
     match arguments[at].to_string_lossy().strip_prefix("--config=") {
         Some(path) => Some(path.into()),
         None => arguments.get(at + 1).cloned(),

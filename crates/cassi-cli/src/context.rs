@@ -69,7 +69,13 @@ impl Context {
                 .expect("a template that is right");
             ProgressBar::new(steps as u64).with_style(style).with_message(what.to_string())
         });
-        Steps { what: what.into(), bar, quiet: self.quiet, started: Instant::now(), last_line: Instant::now() }
+        Steps {
+            what: what.into(),
+            bar,
+            quiet: self.quiet,
+            started: Instant::now(),
+            last_line: Instant::now(),
+        }
     }
 
     /// What produced a file: command, inputs with SHA-256, seed and version.
@@ -112,7 +118,11 @@ impl Steps {
             bar.set_position(done as u64);
         } else if !self.quiet && self.last_line.elapsed() > LINE_EVERY {
             self.last_line = Instant::now();
-            eprintln!("{}: {done}/{all} after {:.0} s{detail}", self.what, self.started.elapsed().as_secs_f64());
+            eprintln!(
+                "{}: {done}/{all} after {:.0} s{detail}",
+                self.what,
+                self.started.elapsed().as_secs_f64()
+            );
         }
     }
 }

@@ -40,7 +40,9 @@ pub(crate) fn parse_wavelengths(text: &str) -> anyhow::Result<Wavelengths> {
     if let [first, last, count] = text.split(':').collect::<Vec<_>>()[..] {
         let (first, last, count) = (number(first)?, number(last)?, number(count)?);
         if !(count >= 2.0 && count.fract() == 0.0 && count <= 10_000.0 && last > first && first > 0.0) {
-            bail!("--wavelengths {text}: expected FIRST:LAST:COUNT with FIRST below LAST and a whole COUNT from 2");
+            bail!(
+                "--wavelengths {text}: expected FIRST:LAST:COUNT with FIRST below LAST and a whole COUNT from 2"
+            );
         }
         return Ok(Wavelengths::linspace(first, last, count as usize));
     }
@@ -48,7 +50,11 @@ pub(crate) fn parse_wavelengths(text: &str) -> anyhow::Result<Wavelengths> {
 }
 
 /// A cube from `FILE[:VARIABLE]`, with what its file says of itself.
-pub(crate) fn cube(text: &str, axes: &AxisOptions, context: &Context) -> anyhow::Result<(Cube, Metadata, PathBuf)> {
+pub(crate) fn cube(
+    text: &str,
+    axes: &AxisOptions,
+    context: &Context,
+) -> anyhow::Result<(Cube, Metadata, PathBuf)> {
     let source = Source::parse(text);
     let loaded = cassi_io::read_cube(&source, &axes.to_read_options()?)?;
     context.say_all(&loaded.notes);
@@ -155,7 +161,10 @@ pub(crate) fn mask_file(
 }
 
 /// The scene `[row, column]` behind a snapshot, or the error that names the shape this instrument expects.
-pub(crate) fn scene_shape(snapshot: &Snapshot, instrument: &InstrumentDescription) -> anyhow::Result<[usize; 2]> {
+pub(crate) fn scene_shape(
+    snapshot: &Snapshot,
+    instrument: &InstrumentDescription,
+) -> anyhow::Result<[usize; 2]> {
     instrument.scene_shape(snapshot.shape()).ok_or_else(|| {
         let [rows, columns] = instrument.snapshot_shape(instrument.scene.rows, instrument.scene.columns);
         ShapeError {

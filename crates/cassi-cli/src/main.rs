@@ -6,6 +6,8 @@
 //!
 //! Exit codes: 0 done; 1 a check or some jobs failed; 2 bad input or usage.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))] // files are opened by cassi-io alone
+
 mod cli;
 mod commands;
 mod config;

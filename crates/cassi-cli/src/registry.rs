@@ -142,8 +142,9 @@ pub(crate) fn build(
             InputConvention::Normalised { .. } => float::Layout::TsaReal,
         };
         let tensors = checkpoint(path)?;
-        let network = MstNetwork::from_tensors(&tensors, variant, layout, instrument.bands(), instrument.step())
-            .with_context(at)?;
+        let network =
+            MstNetwork::from_tensors(&tensors, variant, layout, instrument.bands(), instrument.step())
+                .with_context(at)?;
         return Ok(Box::new(MstReconstructor::new(network, Some(label))));
     }
     let method = bits.expect("one of the two");

@@ -27,6 +27,8 @@
 //! # Ok::<(), cassi_report::ReportError>(())
 //! ```
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))] // files are opened by cassi-io alone
+
 mod codec;
 mod error;
 mod figures;

@@ -102,7 +102,9 @@ fn operators(side: usize, repeat: u32) -> Vec<Row> {
     let chunk = cube.len().div_ceil(4 * rayon::current_num_threads());
     let copy_seconds = median_seconds(repeat, || {
         use rayon::prelude::*;
-        copy.par_chunks_mut(chunk).zip(cube.par_chunks(chunk)).for_each(|(to, from)| to.copy_from_slice(from));
+        copy.par_chunks_mut(chunk)
+            .zip(cube.par_chunks(chunk))
+            .for_each(|(to, from)| to.copy_from_slice(from));
     });
     let copy_rate = 2.0 * 4.0 * cube.len() as f64 / copy_seconds;
     let bytes = 4.0 * (cube.len() + side * side + snapshot.len()) as f64;
@@ -199,6 +201,7 @@ fn numpy_seconds(python: &str) -> anyhow::Result<f64> {
         anyhow::bail!("`{python}` failed: {}", text.lines().last().unwrap_or("without a word"));
     }
     let text = String::from_utf8_lossy(&output.stdout);
-    let json: serde_json::Value = serde_json::from_str(text.trim()).context("the reference printed no JSON")?;
+    let json: serde_json::Value =
+        serde_json::from_str(text.trim()).context("the reference printed no JSON")?;
     json["seconds"].as_f64().context("the reference printed no `seconds`")
 }

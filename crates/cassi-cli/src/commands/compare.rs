@@ -57,7 +57,8 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let mut estimates: Vec<Estimate> = Vec::new();
     let mut provenance = Vec::new();
     for text in &args.estimates {
-        let Some((name, file)) = text.split_once('=').filter(|(name, file)| !name.is_empty() && !file.is_empty())
+        let Some((name, file)) =
+            text.split_once('=').filter(|(name, file)| !name.is_empty() && !file.is_empty())
         else {
             bail!("--estimate {text}: expected NAME=FILE, e.g. gap-tv=x.h5");
         };
@@ -79,7 +80,11 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let snapshot = match &args.snapshot {
         Some(text) => {
             let (snapshot, _, path) = inputs::snapshot(text, context)?;
-            provenance.push(format!("snapshot: {} (SHA-256 {})", path.display(), cassi_io::sha256_file(&path)?));
+            provenance.push(format!(
+                "snapshot: {} (SHA-256 {})",
+                path.display(),
+                cassi_io::sha256_file(&path)?
+            ));
             Some(snapshot)
         }
         None => None,
@@ -87,7 +92,10 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let title = args.title.unwrap_or_else(|| {
         let named = args.truth.as_ref().or(args.snapshot.as_ref()).unwrap_or(&args.estimates[0]);
         let file = named.rsplit('=').next().unwrap_or(named);
-        cassi_io::Source::parse(file).path.file_stem().map_or("scene".into(), |s| s.to_string_lossy().into_owned())
+        cassi_io::Source::parse(file)
+            .path
+            .file_stem()
+            .map_or("scene".into(), |s| s.to_string_lossy().into_owned())
     });
     let comparison = Comparison { title, truth, snapshot, estimates, provenance };
     let options = CompareOptions {

@@ -97,7 +97,11 @@ const SETS: &[DataSet] = &[
         source: "TSA-Net; Meng, Ma, Yuan, ECCV 2020",
         files: &[
             Files { pattern: "mask.mat", numbers: (0, 0), holds: Holds::Mask },
-            Files { pattern: "Measurements/scene{}.mat", numbers: (1, 5), holds: Holds::Snapshot([660, 714]) },
+            Files {
+                pattern: "Measurements/scene{}.mat",
+                numbers: (1, 5),
+                holds: Holds::Snapshot([660, 714]),
+            },
         ],
     },
 ];
@@ -148,7 +152,10 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         context.print_json(&serde_json::to_value(&findings)?);
     } else {
         for finding in &findings {
-            println!("{:<16} {:<8} {} of {} files", finding.set, finding.state, finding.present, finding.expected);
+            println!(
+                "{:<16} {:<8} {} of {} files",
+                finding.set, finding.state, finding.present, finding.expected
+            );
             finding.problems.iter().for_each(|problem| println!("    {problem}"));
         }
     }

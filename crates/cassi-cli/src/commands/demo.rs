@@ -49,7 +49,12 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let mut comparisons = Vec::new();
     for (index, kind) in SCENES.into_iter().enumerate() {
         let seed = context.seed.wrapping_add(index as u64);
-        context.say(format!("scene {} of {}: {} {side}x{side}x28, seed {seed}", index + 1, SCENES.len(), kind.name()));
+        context.say(format!(
+            "scene {} of {}: {} {side}x{side}x28, seed {seed}",
+            index + 1,
+            SCENES.len(),
+            kind.name()
+        ));
         let truth = SceneRecipe::new(kind, seed).with_size(side, side).render(&Wavelengths::benchmark());
         let snapshot = cassi_optics::simulate(&truth, &standard, &mask, NOISE, seed)?.snapshot;
         let noise = NoiseLevel::Known(detector::noise_sigma(NOISE, &snapshot, standard.bands()));
@@ -118,8 +123,14 @@ fn reconstruct_all(
     context: &Context,
 ) -> anyhow::Result<Vec<Estimate>> {
     let operator = SdCassi::for_instrument(instrument, mask);
-    let problem =
-        Problem { snapshot, instrument, operator: Some(&operator), mask: Some(mask), noise, warm_start: None };
+    let problem = Problem {
+        snapshot,
+        instrument,
+        operator: Some(&operator),
+        mask: Some(mask),
+        noise,
+        warm_start: None,
+    };
     let mut estimates = Vec::new();
     for method in registry::ready() {
         let name = method.describe().name;

@@ -29,7 +29,8 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         let width = info.variables.iter().map(|v| v.name.len()).max().unwrap_or(0).min(60);
         for variable in &info.variables {
             let shape = variable.shape.iter().map(usize::to_string).collect::<Vec<_>>().join(" x ");
-            let range = variable.range.map(|(low, high)| format!("  {low:.4} .. {high:.4}")).unwrap_or_default();
+            let range =
+                variable.range.map(|(low, high)| format!("  {low:.4} .. {high:.4}")).unwrap_or_default();
             let note = variable.note.as_ref().map(|note| format!("  ({note})")).unwrap_or_default();
             let range = match variable.not_finite {
                 0 => range,

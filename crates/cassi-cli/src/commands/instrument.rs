@@ -54,7 +54,10 @@ enum Action {
 /// `N` whole numbers separated by commas.
 pub(crate) fn parse_numbers<const N: usize>(text: &str) -> Result<[usize; N], String> {
     let numbers: Result<Vec<usize>, _> = text.split(',').map(|part| part.trim().parse()).collect();
-    numbers.ok().and_then(|n| n.try_into().ok()).ok_or_else(|| format!("expected {N} whole numbers separated by commas"))
+    numbers
+        .ok()
+        .and_then(|n| n.try_into().ok())
+        .ok_or_else(|| format!("expected {N} whole numbers separated by commas"))
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
@@ -79,7 +82,9 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             }
             Ok(Outcome::Done)
         }
-        Action::Explain { instrument, mask, pixel, voxel } => explain_it(&instrument, mask, pixel, voxel, context),
+        Action::Explain { instrument, mask, pixel, voxel } => {
+            explain_it(&instrument, mask, pixel, voxel, context)
+        }
     }
 }
 

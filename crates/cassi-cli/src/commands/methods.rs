@@ -30,7 +30,9 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         let mut all: Vec<_> = (cards.iter())
             .map(|card| {
                 let parameters: Vec<_> = (card.parameters.iter())
-                    .map(|p| serde_json::json!({ "name": p.name, "default": p.default, "meaning": p.meaning }))
+                    .map(
+                        |p| serde_json::json!({ "name": p.name, "default": p.default, "meaning": p.meaning }),
+                    )
                     .collect();
                 serde_json::json!({
                     "name": card.name, "family": family_name(card.family), "available": true,

@@ -72,7 +72,10 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             if let Some(nm) = args.band {
                 let band = cube.wavelengths().nearest(nm);
                 let nm = cube.wavelengths().nm()[band];
-                (band_picture(&cube, band, None), format!("band {band}, {nm} nm, black = 0, full = its maximum"))
+                (
+                    band_picture(&cube, band, None),
+                    format!("band {band}, {nm} nm, black = 0, full = its maximum"),
+                )
             } else if args.montage {
                 (montage(&cube), "all bands on one scale, full = the largest value".into())
             } else {
@@ -87,7 +90,12 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             "output": args.output, "width": picture.width, "height": picture.height, "scaling": said,
         }));
     } else {
-        context.say(format!("{}: {}x{} pixels; {said}", args.output.display(), picture.width, picture.height));
+        context.say(format!(
+            "{}: {}x{} pixels; {said}",
+            args.output.display(),
+            picture.width,
+            picture.height
+        ));
     }
     Ok(Outcome::Done)
 }

@@ -61,7 +61,9 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let wavelengths: Wavelengths = inputs::parse_bands(&bands)?;
     let voxels = rows.checked_mul(columns).and_then(|n| n.checked_mul(wavelengths.len()));
     if rows == 0 || columns == 0 || voxels.is_none_or(|n| n > 1 << 32) {
-        anyhow::bail!("--rows {rows} --columns {columns}: expected at least 1x1 and at most 2^32 voxels in all");
+        anyhow::bail!(
+            "--rows {rows} --columns {columns}: expected at least 1x1 and at most 2^32 voxels in all"
+        );
     }
     let cube = SceneRecipe::new(kind, context.seed).with_size(rows, columns).render(&wavelengths);
     let metadata = Metadata { provenance: Some(context.provenance(&[])?), ..Metadata::default() };
@@ -72,7 +74,12 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         }));
     } else {
         let bands = cube.bands();
-        context.say(format!("{}: {} {bands}x{rows}x{columns}, seed {}", output.display(), kind.name(), context.seed));
+        context.say(format!(
+            "{}: {} {bands}x{rows}x{columns}, seed {}",
+            output.display(),
+            kind.name(),
+            context.seed
+        ));
     }
     Ok(Outcome::Done)
 }

@@ -165,12 +165,14 @@ impl MstNetwork {
             let inputs = if layout == Layout::Standard { 2 } else { 1 };
             let weights = loader.take("fution.weight", &[bands, inputs * bands, 1, 1]);
             let bias = loader.take("fution.bias", &[bands]);
-            let weights =
-                Packed::new(bands, vec![bands; inputs], |o, segment, i| weights[(o * inputs + segment) * bands + i]);
+            let weights = Packed::new(bands, vec![bands; inputs], |o, segment, i| {
+                weights[(o * inputs + segment) * bands + i]
+            });
             fusion = Some(Fusion { weights, bias: Some(padded_vector(&bias)), side: 1 });
-            around = Some(["conv_in.weight", "conv_out.weight"].map(|name| {
-                pack_conv(bands, bands, 3, &loader.take(name, &[bands, bands, 3, 3]))
-            }));
+            around = Some(
+                ["conv_in.weight", "conv_out.weight"]
+                    .map(|name| pack_conv(bands, bands, 3, &loader.take(name, &[bands, bands, 3, 3]))),
+            );
         } else if layout == Layout::TsaReal {
             let weights = loader.take("fution.weight", &[bands, bands, 3, 3]);
             fusion = Some(Fusion { weights: pack_conv(bands, bands, 3, &weights), bias: None, side: 3 });
@@ -250,14 +252,20 @@ impl MstNetwork {
             })
         };
         let plain = match mask {
-            Some(MaskInput::Plain(plane)) if plane.dim() == (rows, columns) => reflect(&|_, r, c| plane[[r, c]]),
+            Some(MaskInput::Plain(plane)) if plane.dim() == (rows, columns) => {
+                reflect(&|_, r, c| plane[[r, c]])
+            }
             Some(MaskInput::Bands(cube)) if cube.dim() == (self.bands, rows, columns) => {
                 reflect(&|b, r, c| cube[[b, r, c]])
             }
             Some(MaskInput::Sheared(cube)) => {
                 let expected = [self.bands, rows, frame];
-                if cube.shape() != expected || [rows, columns] != [height, width] || self.variant == Variant::MstPp {
-                    let note = format!("{expected:?} for MST on sizes that are a multiple of {}", self.multiple());
+                if cube.shape() != expected
+                    || [rows, columns] != [height, width]
+                    || self.variant == Variant::MstPp
+                {
+                    let note =
+                        format!("{expected:?} for MST on sizes that are a multiple of {}", self.multiple());
                     return Err(wrong(cube.shape().to_vec(), note));
                 }
                 return self.mst_mask(cube, columns, shift).map(prepared);
@@ -278,13 +286,23 @@ impl MstNetwork {
         self.mst_mask(shear::shear(plain.view(), self.step).view(), width, shift).map(prepared)
     }
 
-    fn mst_mask(&self, sheared: ArrayView3<'_, f32>, columns: usize, shift: MaskShift) -> Result<Vec<Image>, ShapeError> {
+    fn mst_mask(
+        &self,
+        sheared: ArrayView3<'_, f32>,
+        columns: usize,
+        shift: MaskShift,
+    ) -> Result<Vec<Image>, ShapeError> {
         let (_, rows, frame) = sheared.dim();
         let mut image = Image::default();
         image.load_reflected(sheared, rows, frame);
         let buffers = Buffers::default();
         self.bodies[0].mask_features(best(), image, columns, self.step, shift, &buffers).map_err(|expected| {
-            ShapeError { what: "mask", found: sheared.shape().to_vec(), expected, axes: "(band, row, sheared column)" }
+            ShapeError {
+                what: "mask",
+                found: sheared.shape().to_vec(),
+                expected,
+                axes: "(band, row, sheared column)",
+            }
         })
     }
 
@@ -329,7 +347,18 @@ impl MstNetwork {
                 inputs.push(mask.images[0].view());
             }
             let (bias, side) = (fusion.bias.as_deref(), fusion.side);
-            convolve(kernel, &inputs, &fusion.weights, bias, side, 1, side / 2, After::Nothing, fused, &scratch.buffers);
+            convolve(
+                kernel,
+                &inputs,
+                &fusion.weights,
+                bias,
+                side,
+                1,
+                side / 2,
+                After::Nothing,
+                fused,
+                &scratch.buffers,
+            );
             x = fused;
         }
         let Some([conv_in, conv_out]) = &self.around else {
@@ -348,4 +377,3 @@ impl MstNetwork {
         Ok(pong.to_bands(self.bands, rows, columns))
     }
 }
-

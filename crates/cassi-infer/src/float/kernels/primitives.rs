@@ -69,7 +69,9 @@ pub(super) unsafe fn gelu<V: Lanes>(x: V) -> V {
         let z = x.mul(c(std::f32::consts::FRAC_1_SQRT_2)).min(c(4.0)).max(c(-4.0));
         let s = z.mul(z);
         let mut p = c(-2.726_142e-10);
-        for a in [2.770_681_4e-8, -2.101_024e-6, -5.692_506_5e-5, -7.349_906e-4, -2.954_599_8e-3, -1.609_603_3e-2] {
+        for a in
+            [2.770_681_4e-8, -2.101_024e-6, -5.692_506_5e-5, -7.349_906e-4, -2.954_599_8e-3, -1.609_603_3e-2]
+        {
             p = p.mul_add(s, c(a));
         }
         let mut q = c(-1.456_607_2e-5);
@@ -113,7 +115,13 @@ pub(super) unsafe fn matmul<V: Lanes, E: Epilogue<V>>(
             macro_rules! block {
                 ($rows:literal, $vectors:literal, $p:expr) => {
                     block::<V, E, $rows, $vectors>(
-                        x, $p, w.segment_channels(), panel.weights.as_ptr(), bias, y.add($p * y_stride), y_stride,
+                        x,
+                        $p,
+                        w.segment_channels(),
+                        panel.weights.as_ptr(),
+                        bias,
+                        y.add($p * y_stride),
+                        y_stride,
                     )
                 };
             }
@@ -277,7 +285,13 @@ pub(super) unsafe fn layer_norm<V: Lanes>(
 /// # Safety
 /// As [`Lanes`]; `x` valid for `pixels` pixels of `padded` floats.
 #[inline(always)]
-pub(super) unsafe fn gram<V: Lanes>(x: *const f32, pixels: usize, channels: usize, padded: usize, sums: &mut [f64]) {
+pub(super) unsafe fn gram<V: Lanes>(
+    x: *const f32,
+    pixels: usize,
+    channels: usize,
+    padded: usize,
+    sums: &mut [f64],
+) {
     debug_assert_eq!(sums.len(), channels * padded);
     // SAFETY: by contract.
     unsafe {
