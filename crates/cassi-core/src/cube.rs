@@ -101,7 +101,8 @@ impl Cube {
             return self.clone();
         }
         let mut data = Array3::zeros((target.len(), self.rows(), self.columns()));
-        for (mut out, (low, weight)) in data.outer_iter_mut().zip(self.wavelengths.interpolation_onto(target)) {
+        for (mut out, (low, weight)) in data.outer_iter_mut().zip(self.wavelengths.interpolation_onto(target))
+        {
             let high = (low + 1).min(self.bands() - 1);
             let (above, below) = (weight as f32, (1.0 - weight) as f32);
             Zip::from(&mut out)

@@ -15,7 +15,8 @@ pub struct Stream(ChaCha8Rng);
 
 /// FNV-1a, 64 bits: stable over versions and platforms, which `std`'s hasher does not promise.
 pub fn fnv1a(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 impl Stream {

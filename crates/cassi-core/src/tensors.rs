@@ -98,7 +98,9 @@ mod tests {
     fn order_and_prefix() {
         let scalar = |v: f32| Tensor::new(vec![], vec![v]).unwrap();
         let tensors: NamedTensors =
-            [("module.b".to_string(), scalar(1.0)), ("module.a".to_string(), scalar(2.0))].into_iter().collect();
+            [("module.b".to_string(), scalar(1.0)), ("module.a".to_string(), scalar(2.0))]
+                .into_iter()
+                .collect();
         let tensors = tensors.without_common_prefix("module.");
         assert_eq!(tensors.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["b", "a"]);
         assert_eq!(tensors.get("a").unwrap().data, [2.0]);

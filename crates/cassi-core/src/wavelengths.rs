@@ -67,7 +67,8 @@ impl Wavelengths {
     /// If `bands` is 0, or the range is not positive, finite and increasing.
     pub fn linspace(first: f64, last: f64, bands: usize) -> Self {
         let step = if bands > 1 { (last - first) / (bands - 1) as f64 } else { 0.0 };
-        Self::new((0..bands).map(|b| first + step * b as f64).collect()).expect("an increasing range of wavelengths")
+        Self::new((0..bands).map(|b| first + step * b as f64).collect())
+            .expect("an increasing range of wavelengths")
     }
 
     /// Number of bands.
@@ -133,7 +134,10 @@ mod tests {
     fn refuses_what_is_no_grid() {
         assert_eq!(Wavelengths::new(vec![]), Err(WavelengthsError::Empty));
         assert!(matches!(Wavelengths::new(vec![f64::NAN]), Err(WavelengthsError::Value { index: 0, .. })));
-        assert!(matches!(Wavelengths::new(vec![500.0, 500.0]), Err(WavelengthsError::Order { index: 1, .. })));
+        assert!(matches!(
+            Wavelengths::new(vec![500.0, 500.0]),
+            Err(WavelengthsError::Order { index: 1, .. })
+        ));
     }
 
     #[test]

@@ -21,7 +21,10 @@ fn cube(name: &str) -> Cube {
     archive.by_name(&format!("{name}.npy")).unwrap().read_to_end(&mut bytes).unwrap();
     let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
     let header = String::from_utf8_lossy(&bytes[10..start]);
-    assert!(header.contains("'<f4'") && header.contains("False") && header.contains("(1, 28, 48, 40)"), "{header}");
+    assert!(
+        header.contains("'<f4'") && header.contains("False") && header.contains("(1, 28, 48, 40)"),
+        "{header}"
+    );
     let values = bytes[start..].chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
     Cube::new(Array3::from_shape_vec((28, 48, 40), values).unwrap(), Wavelengths::benchmark()).unwrap()
 }

@@ -202,7 +202,7 @@ pub enum IoError {
     },
     /// A cube without wavelengths, of a number of bands that says nothing.
     #[error(
-        "{path}: `{name}` has {bands} bands and the file gives no wavelengths; give them, e.g. --wavelengths 400:700:10 \
+        "{path}: `{name}` has {bands} bands and the file gives no wavelengths; give them, e.g. --wavelengths 400:700:31 \
          or a list in nm"
     )]
     NoWavelengths {

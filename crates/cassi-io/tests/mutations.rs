@@ -15,8 +15,10 @@ use cassi_io::{
 };
 use ndarray::{Array2, Array3, ArrayD, IxDyn};
 
-/// Mutants of each base file.
-const MUTANTS: u64 = 400;
+/// Mutants of each base file: 400, or as many as `CASSI_MUTANTS` says for a long run.
+fn mutants() -> u64 {
+    std::env::var("CASSI_MUTANTS").ok().and_then(|n| n.parse().ok()).unwrap_or(400)
+}
 
 /// One damaged copy: cut short, or a few bytes, fields or stretches of it changed.
 fn mutant(base: &[u8], stream: &mut Stream) -> Vec<u8> {
@@ -73,7 +75,7 @@ fn peak_memory() -> Option<u64> {
 fn survive(name: &str, base: &[u8], parse: impl Fn(&[u8]) -> Result<Contents, ParseError>) {
     assert!(parse(base).is_ok(), "{name}: the base file itself is not read: {:?}", parse(base).err());
     let (mut read, mut refused) = (0, 0);
-    for index in 0..MUTANTS {
+    for index in 0..mutants() {
         let bytes = mutant(base, &mut Stream::new(1, name, index));
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let _ = Format::detect(&bytes).map(|format| format.parse(&bytes));

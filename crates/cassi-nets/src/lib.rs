@@ -2,5 +2,12 @@
 //!
 //! Everything here needs feature `torch` (see `scripts/setup-libtorch.sh`); without it the crate is empty, so that a
 //! default build of the workspace links no libtorch.
-#[cfg(feature = "torch")]
-mod smoke;
+#![cfg(feature = "torch")]
+
+pub mod arch;
+pub mod device;
+mod error;
+pub mod train;
+pub mod weights;
+
+pub use error::{NetsError, WeightsMismatch};

@@ -1,0 +1,269 @@
+//! From input to cube: windows of rows with a halo, and in each window the passes of the U, strips in parallel.
+//!
+//! Every pixel is computed by the same operations in the same order whatever the strips and windows are, so neither
+//! the number of threads nor the window changes a bit.
+
+use rayon::prelude::*;
+
+use super::net::BANDS;
+use super::operands::{chunks, row_stride};
+use super::stage::{Context, Frame, Scratch, Stage, convolve_row, set_all, taps};
+use super::workspace::{Buffers, Ends, stages};
+use super::{BinaryNetwork, Layout, Workspace};
+use crate::RunError;
+use crate::kernels::Target;
+
+/// Rows above and below a window's own that its result depends on: 3 of level 0 on the way down, 2 of level 1 and 2
+/// of level 2 doubled and doubled again, the same back up, and one for each interpolation make 34.
+const HALO: usize = 40;
+
+/// What a network is run on. Values of relative radiance; slices in C order.
+#[derive(Debug, Clone, Copy)]
+pub enum Input<'a> {
+    /// For [`Layout::Standard`].
+    Standard {
+        /// The un-sheared snapshot `[28, row, column]`, e.g. `[28, 256, 256]`.
+        features: &'a [f32],
+        /// The mask `[row, column]`.
+        mask: &'a [f32],
+        /// Rows.
+        rows: usize,
+        /// Columns.
+        columns: usize,
+    },
+    /// For [`Layout::TsaReal`].
+    Real {
+        /// The normalised snapshot `[row, column + 54]`, e.g. `[660, 714]`.
+        snapshot: &'a [f32],
+        /// Rows.
+        rows: usize,
+        /// Columns of the scene, 54 less than the snapshot's.
+        columns: usize,
+    },
+}
+
+/// Columns between neighbouring windows of the snapshot.
+const STEP: usize = 2;
+
+impl Input<'_> {
+    /// Rows and columns of the cube.
+    pub fn size(&self) -> (usize, usize) {
+        match *self {
+            Self::Standard { rows, columns, .. } | Self::Real { rows, columns, .. } => (rows, columns),
+        }
+    }
+
+    /// Row `row` of the padded input, `[channel][stride]`: columns and rows beyond the image are reflected.
+    fn read(&self, row: usize, width: usize, stride: usize, out: &mut [f32]) {
+        let (rows, columns) = self.size();
+        let row = if row < rows { row } else { 2 * (rows - 1) - row };
+        let mut copy = |channel: usize, from: &[f32]| {
+            let out = &mut out[channel * stride..][..width];
+            out[..columns].copy_from_slice(from);
+            for column in columns..width {
+                out[column] = out[2 * (columns - 1) - column];
+            }
+        };
+        match *self {
+            Self::Standard { features, mask, .. } => {
+                for band in 0..BANDS {
+                    copy(band, &features[(band * rows + row) * columns..][..columns]);
+                }
+                copy(BANDS, &mask[row * columns..][..columns]);
+            }
+            Self::Real { snapshot, .. } => {
+                let snapshot_columns = columns + STEP * (BANDS - 1);
+                for band in 0..BANDS {
+                    copy(band, &snapshot[row * snapshot_columns + STEP * band..][..columns]);
+                }
+            }
+        }
+    }
+}
+
+fn check_length(
+    what: &'static str,
+    found: usize,
+    shape: &[usize],
+    axes: &'static str,
+) -> Result<(), RunError> {
+    let expected = shape.iter().product();
+    if found == expected {
+        return Ok(());
+    }
+    Err(RunError::Length { what, found, expected, shape: shape.to_vec(), axes })
+}
+
+impl BinaryNetwork {
+    /// Runs the network: `cube` is overwritten with `[28, row, column]`, not clamped.
+    ///
+    /// Sizes that are no multiples of 8 are padded by reflection at the bottom and the right, as published. Runs in
+    /// parallel on the current rayon pool; the result does not depend on the number of threads.
+    ///
+    /// # Errors
+    /// If the input is of the other layout, a slice has the wrong length, or the image is too small to be
+    /// reflected.
+    pub fn run(&self, input: Input<'_>, workspace: &mut Workspace, cube: &mut [f32]) -> Result<(), RunError> {
+        let (rows, columns) = self.check(&input, cube.len())?;
+        let (padded_rows, width) = (rows.next_multiple_of(8), columns.next_multiple_of(8));
+        let window = workspace.window_rows().min(padded_rows);
+        let own = if window == padded_rows { window } else { window - 2 * HALO };
+        workspace.plan(self, window, width);
+        for first in (0..rows).step_by(own) {
+            let last = (first + own).min(rows);
+            // Windows keep one size: the last one reaches further back instead.
+            let start = first.saturating_sub(HALO).min(padded_rows - window);
+            self.run_window(&input, start, padded_rows, width, &mut workspace.buffers);
+            let frame = &workspace.buffers.skips[0];
+            let write = |(band, plane): (usize, &mut [f32])| {
+                for row in first..last {
+                    let from = &frame.row(row - start)[band * frame.stride..][..columns];
+                    let to = &mut plane[row * columns..][..columns];
+                    if self.parts.gain == 1.0 {
+                        to.copy_from_slice(from);
+                    } else {
+                        to.iter_mut().zip(from).for_each(|(t, f)| *t = f / self.parts.gain);
+                    }
+                }
+            };
+            cube.par_chunks_mut(rows * columns).enumerate().for_each(write);
+        }
+        Ok(())
+    }
+
+    fn check(&self, input: &Input<'_>, cube: usize) -> Result<(usize, usize), RunError> {
+        let (rows, columns) = input.size();
+        match (*input, self.layout()) {
+            (Input::Standard { features, mask, .. }, Layout::Standard) => {
+                check_length("features", features.len(), &[BANDS, rows, columns], "(band, row, column)")?;
+                check_length("mask", mask.len(), &[rows, columns], "(row, column)")?;
+            }
+            (Input::Real { snapshot, .. }, Layout::TsaReal) => {
+                let shape = [rows, columns + STEP * (BANDS - 1)];
+                check_length("snapshot", snapshot.len(), &shape, "(row, column)")?;
+            }
+            (_, layout) => {
+                let expected = match layout {
+                    Layout::Standard => "features [28, row, column] and a mask [row, column]",
+                    Layout::TsaReal => "a snapshot [row, column + 54] and no mask",
+                };
+                return Err(RunError::Layout { found: layout.name(), expected });
+            }
+        }
+        check_length("cube", cube, &[BANDS, rows, columns], "(band, row, column)")?;
+        let reflectable = |n: usize| n > 0 && n.next_multiple_of(8) - n < n;
+        if !reflectable(rows) || !reflectable(columns) {
+            return Err(RunError::TooSmall { rows, columns });
+        }
+        Ok((rows, columns))
+    }
+
+    /// Runs rows `start ..` of the padded image; the final frame lands in the first skip.
+    fn run_window(&self, input: &Input<'_>, start: usize, padded_rows: usize, width: usize, b: &mut Buffers) {
+        let rows = b.base.data.len() / b.base.row_len();
+        self.conv_in(input, start, padded_rows, width, &mut b.base, &mut b.ends);
+        let stages = stages(&self.parts);
+        let [skip0, skip1] = &mut b.skips;
+        let [decoded1, decoded0] = &mut b.decoded;
+        let [s0, s1, s2, s3, s4] = &mut b.stages;
+        let run =
+            |i: usize, input: &Frame, skip: Option<&Frame>, output: &mut Frame, scratch: &mut [Scratch]| {
+                let (level, stage) = &stages[i];
+                let (rows, width) = (rows >> level, width >> level);
+                let context = Context { kernel: self.kernel, input, skip, rows, width };
+                run_strips(stage, &context, output, scratch);
+            };
+        run(0, &b.base, None, skip0, s0);
+        run(1, skip0, None, skip1, s1);
+        run(2, skip1, None, &mut b.bottom, s2);
+        run(3, &b.bottom, Some(skip1), decoded1, s3);
+        run(4, decoded1, Some(skip0), decoded0, s4);
+        self.finish(decoded0, &b.base, skip0, width, &mut b.ends);
+    }
+
+    /// Input, fusion and the first full-precision convolution.
+    fn conv_in(
+        &self,
+        input: &Input<'_>,
+        start: usize,
+        padded_rows: usize,
+        width: usize,
+        base: &mut Frame,
+        ends: &mut [Ends],
+    ) {
+        let row_len = base.row_len();
+        let rows = base.data.len() / row_len;
+        let strip = rows.div_ceil(ends.len()).next_multiple_of(2);
+        let strips = base.data.par_chunks_mut(strip * row_len).zip(ends.par_iter_mut()).enumerate();
+        strips.for_each(|(i, (output, ends))| {
+            for (at, output) in output.chunks_exact_mut(2 * row_len).enumerate() {
+                let row = i * strip + 2 * at;
+                let from = if at == 0 { row.saturating_sub(1) } else { row + 1 };
+                for source in from..(row + 3).min(rows) {
+                    debug_assert!(start + source < padded_rows);
+                    self.front(input, start + source, width, ends);
+                    ends.conv_in.set(source, &ends.fused);
+                }
+                ends.conv_in.run(self.kernel, &self.parts.conv_in, row, (rows, width), None, output);
+            }
+        });
+    }
+
+    /// Row `row` of the fused input.
+    fn front(&self, input: &Input<'_>, row: usize, width: usize, ends: &mut Ends) {
+        let stride = row_stride(width);
+        match &self.parts.fusion {
+            None => input.read(row, width, stride, &mut ends.fused),
+            Some(fusion) => {
+                input.read(row, width, stride, &mut ends.raw);
+                let branch = &fusion.branches[0];
+                for (start, pixels) in chunks(width) {
+                    ends.point.set_chunk(self.kernel, branch, &ends.raw[start..], stride, pixels);
+                    let target = Target { shortcut: None, output: &mut ends.fused[start..], stride };
+                    ends.point.convolve(self.kernel, branch, &[(0, 0)], (0, pixels), target);
+                }
+            }
+        }
+        if self.parts.gain != 1.0 {
+            ends.fused.iter_mut().for_each(|v| *v *= self.parts.gain);
+        }
+    }
+
+    /// The last binary layer, the body's shortcut, the last full-precision convolution and its shortcut.
+    fn finish(&self, decoded: &Frame, base: &Frame, output: &mut Frame, width: usize, ends: &mut [Ends]) {
+        let (row_len, stride) = (output.row_len(), output.stride);
+        let rows = output.data.len() / row_len;
+        let strip = rows.div_ceil(ends.len()).next_multiple_of(2);
+        let mapping = &self.parts.mapping;
+        let strips = output.data.par_chunks_mut(strip * row_len).zip(ends.par_iter_mut()).enumerate();
+        strips.for_each(|(i, (output, ends))| {
+            for (at, output) in output.chunks_exact_mut(2 * row_len).enumerate() {
+                let row = i * strip + 2 * at;
+                let from = if at == 0 { row.saturating_sub(1) } else { row + 1 };
+                for mapped in from..(row + 3).min(rows) {
+                    let begin = if at == 0 && mapped == from { mapped.saturating_sub(1) } else { mapped + 1 };
+                    for source in begin..(mapped + 2).min(rows) {
+                        let source_row = decoded.row(source);
+                        set_all(&mut ends.mapping, self.kernel, mapping, source % 3, source_row, stride);
+                    }
+                    let shortcut = Some((decoded.row(mapped), stride, false));
+                    let taps = |outside| taps(mapped, rows, outside);
+                    let out = (&mut ends.fused[..], stride);
+                    convolve_row(&mut ends.mapping, self.kernel, mapping, taps, shortcut, out, width);
+                    ends.fused.iter_mut().zip(base.row(mapped)).for_each(|(f, &b)| *f += b);
+                    ends.conv_out.set(mapped, &ends.fused);
+                }
+                let shortcut = Some([base.row(row), base.row(row + 1)]);
+                ends.conv_out.run(self.kernel, &self.parts.conv_out, row, (rows, width), shortcut, output);
+            }
+        });
+    }
+}
+
+/// Runs a stage, one strip of rows a scratch.
+fn run_strips(stage: &Stage<'_>, context: &Context<'_>, output: &mut Frame, scratch: &mut [Scratch]) {
+    let row_len = output.row_len();
+    let strip = context.rows.div_ceil(scratch.len());
+    let strips = output.data.par_chunks_mut(strip * row_len).zip(scratch.par_iter_mut()).enumerate();
+    strips.for_each(|(i, (output, scratch))| stage.run(context, scratch, i * strip, output));
+}

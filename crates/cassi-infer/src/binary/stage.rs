@@ -1,0 +1,370 @@
+//! One stage of the U on a strip of rows: a 3x3 layer on a row source, perhaps a fusion with the skip, and a block,
+//! row after row through rings of a few rows, so that nothing but the stage's input and output is ever a whole
+//! frame.
+
+use super::Engine;
+use super::net::{Block, Branch, Down, Layer};
+use super::operands::{Operands, chunks, padded, row_stride};
+use super::resample;
+use crate::kernels::{CHUNK, Kernel, LayerNorm, Target};
+
+/// A frame of rows `[row][channel][stride]`.
+#[derive(Debug, Default)]
+pub(super) struct Frame {
+    pub(super) data: Vec<f32>,
+    pub(super) channels: usize,
+    pub(super) stride: usize,
+}
+
+impl Frame {
+    pub(super) fn new(rows: usize, channels: usize, width: usize) -> Self {
+        let stride = row_stride(width);
+        Self { data: vec![0.0; rows * channels * stride], channels, stride }
+    }
+
+    /// Floats a row.
+    pub(super) fn row_len(&self) -> usize {
+        self.channels * self.stride
+    }
+
+    pub(super) fn row(&self, row: usize) -> &[f32] {
+        &self.data[row * self.row_len()..][..self.row_len()]
+    }
+}
+
+/// Where the rows of a stage's 3x3 layer come from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Rows<'a> {
+    /// The input's own.
+    Direct,
+    /// Of the level below this one's entrance.
+    Down(&'a Down),
+    /// Bilinear doubling.
+    Up,
+}
+
+/// A stage, borrowed from the network.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stage<'a> {
+    pub(super) rows: Rows<'a>,
+    pub(super) first: &'a Layer,
+    pub(super) fuse: Option<&'a Layer>,
+    pub(super) block: &'a Block,
+}
+
+/// Rings and chunk buffers of one strip.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    /// Operands of the first layer, one a branch.
+    first: Vec<Operands>,
+    /// Three source rows (for shortcuts).
+    source: Vec<f32>,
+    /// Two rows of a strided shortcut's input and its result.
+    shortcut: Vec<f32>,
+    /// First layer and skip, side by side.
+    fused: Vec<f32>,
+    /// Two rows of the block's input.
+    input: Vec<f32>,
+    /// Two rows of the middle layer's input.
+    wide: Vec<f32>,
+    middle: Operands,
+    chunk: Point,
+    stride: usize,
+}
+
+/// Buffers of a chain of 1x1 layers on one chunk.
+#[derive(Debug)]
+pub(super) struct Point {
+    bits: Operands,
+    floats: Operands,
+    a: Vec<f32>,
+    b: Vec<f32>,
+}
+
+impl Point {
+    fn new(width: usize) -> Self {
+        let widest = 4 * width;
+        let bits = Operands::new(true, widest, CHUNK, 1);
+        let floats = Operands::new(false, widest, CHUNK, 1);
+        Self { bits, floats, a: vec![0.0; widest * CHUNK], b: vec![0.0; widest * CHUNK] }
+    }
+}
+
+/// Runs a 1x1 layer on one chunk; `input` and `output` begin at the chunk's first pixel.
+fn pointwise(
+    kernel: &Kernel,
+    layer: &Layer,
+    (input, stride): (&[f32], usize),
+    (output, output_stride): (&mut [f32], usize),
+    pixels: usize,
+    (bits, floats): (&mut Operands, &mut Operands),
+) {
+    for branch in &layer.branches {
+        let input = &input[branch.from * stride..];
+        let operands =
+            if matches!(branch.packed, super::net::Packed::Bits { .. }) { &mut *bits } else { &mut *floats };
+        operands.reshape(branch.inputs);
+        operands.set_chunk(kernel, branch, input, stride, pixels);
+        let output = &mut output[branch.to * output_stride..];
+        let target = Target { shortcut: Some((input, stride)), output, stride: output_stride };
+        operands.convolve(kernel, branch, &[(0, 0)], (0, pixels), target);
+    }
+}
+
+/// The nine taps around row `row`, of which rows outside `0..rows` are all outside.
+pub(super) fn taps(row: usize, rows: usize, outside: usize) -> [(usize, isize); 9] {
+    std::array::from_fn(|tap| {
+        let (dy, dx) = (tap / 3, tap as isize % 3 - 1);
+        let inside = (1..=rows).contains(&(row + dy));
+        (if inside { (row + dy + 2) % 3 } else { outside }, dx)
+    })
+}
+
+/// The nine taps of stride 2: six slots hold even and odd pixels of three input rows.
+fn strided_taps(row: usize, rows: usize, outside: usize) -> [(usize, isize); 9] {
+    std::array::from_fn(|tap| {
+        let (dy, dx) = (tap / 3, tap % 3);
+        let inside = (1..=2 * rows).contains(&(2 * row + dy));
+        let parity = usize::from(dx != 1);
+        (if inside { (2 * row + dy + 2) % 3 * 2 + parity } else { outside }, if dx == 0 { -1 } else { 0 })
+    })
+}
+
+/// One operand ring a branch of a 3x3 layer.
+pub(super) fn rings(layer: &Layer, engine: Engine, width: usize, slots: usize) -> Vec<Operands> {
+    let ring = |b: &Branch| Operands::new(b.on_bits(engine), b.inputs, width, slots);
+    layer.branches.iter().map(ring).collect()
+}
+
+/// Fills a slot of every branch's ring.
+pub(super) fn set_all(
+    rings: &mut [Operands],
+    kernel: &Kernel,
+    layer: &Layer,
+    slot: usize,
+    row: &[f32],
+    stride: usize,
+) {
+    for (ring, branch) in rings.iter_mut().zip(&layer.branches) {
+        ring.set(kernel, slot, branch, &row[branch.from * stride..], stride);
+    }
+}
+
+/// Convolves a whole row. The shortcut of a branch starts at its first input channel, or at its first output
+/// channel where the shortcut has a row of its own.
+pub(super) fn convolve_row(
+    rings: &mut [Operands],
+    kernel: &Kernel,
+    layer: &Layer,
+    taps: impl Fn(usize) -> [(usize, isize); 9],
+    shortcut: Option<(&[f32], usize, bool)>,
+    (output, stride): (&mut [f32], usize),
+    width: usize,
+) {
+    for (ring, branch) in rings.iter_mut().zip(&layer.branches) {
+        let taps = taps(ring.outside());
+        for (start, pixels) in chunks(width) {
+            let shortcut = shortcut.map(|(row, stride, own)| {
+                let channel = if own { branch.to } else { branch.from };
+                (&row[channel * stride + start..], stride)
+            });
+            let output = &mut output[branch.to * stride + start..];
+            ring.convolve(kernel, branch, &taps, (start, pixels), Target { shortcut, output, stride });
+        }
+    }
+}
+
+impl Scratch {
+    /// For strips of a stage whose rows have `width` pixels.
+    pub(super) fn new(stage: &Stage<'_>, engine: Engine, width: usize) -> Self {
+        let stride = row_stride(width);
+        let strided = matches!(stage.rows, Rows::Down(down) if down.strided);
+        let middle = &stage.block.middle.branches[0];
+        let row = |channels: usize, rows: usize| vec![0.0; channels * rows * stride];
+        Self {
+            first: rings(stage.first, engine, width, if strided { 6 } else { 3 }),
+            source: row(stage.first.inputs, 3),
+            shortcut: if strided { row(stage.first.inputs + stage.first.outputs, 1) } else { vec![] },
+            fused: stage.fuse.map_or(vec![], |f| row(f.inputs, 1)),
+            input: row(stage.block.width, 2),
+            wide: row(4 * stage.block.width, 2),
+            middle: Operands::new(middle.on_bits(engine), middle.inputs, width, 3),
+            chunk: Point::new(stage.block.width),
+            stride,
+        }
+    }
+}
+
+/// What a strip reads: kernel, whole input frame, the skip, and the size of the stage's own level.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) kernel: &'static Kernel,
+    pub(super) input: &'a Frame,
+    pub(super) skip: Option<&'a Frame>,
+    pub(super) rows: usize,
+    pub(super) width: usize,
+}
+
+impl Stage<'_> {
+    /// Computes rows `first .. first + output.len() / row length` into `output`.
+    pub(super) fn run(&self, context: &Context<'_>, scratch: &mut Scratch, first: usize, output: &mut [f32]) {
+        let row_len = self.block.width * scratch.stride;
+        let last = first + output.len() / row_len;
+        let (from, to) = (first.saturating_sub(1), (last + 1).min(context.rows));
+        for row in from..to {
+            self.enter(context, scratch, row, row == from);
+            self.widen(context, scratch, row);
+            if row > first {
+                let done = row - 1;
+                self.narrow(context, scratch, done, &mut output[(done - first) * row_len..][..row_len]);
+            }
+        }
+        if last == context.rows {
+            self.narrow(context, scratch, last - 1, &mut output[(last - 1 - first) * row_len..][..row_len]);
+        }
+    }
+
+    /// The first layer and the fusion: fills the block's input row `row`.
+    fn enter(&self, c: &Context<'_>, s: &mut Scratch, row: usize, start: bool) {
+        let stride = s.stride;
+        let source_len = self.first.inputs * stride;
+        let strided = matches!(self.rows, Rows::Down(down) if down.strided);
+        if strided {
+            let first = if start { (2 * row).saturating_sub(1) } else { 2 * row };
+            for source in first..2 * row + 2 {
+                for parity in 0..2 {
+                    let half = &mut s.source[parity * source_len..][..source_len];
+                    resample::every_second(
+                        c.input.row(source),
+                        c.input.stride,
+                        parity,
+                        half,
+                        stride,
+                        c.width,
+                    );
+                    set_all(&mut s.first, c.kernel, self.first, source % 3 * 2 + parity, half, stride);
+                }
+            }
+        } else {
+            let next = row + 1;
+            let first = if start { row.saturating_sub(1) } else { next };
+            for source in first..=next.min(c.rows - 1) {
+                self.set_source(c, s, source);
+            }
+        }
+        let out_channels = self.first.outputs;
+        let (output, shortcut);
+        if let Rows::Down(Down { shortcut: Some((layer, averaged)), .. }) = self.rows {
+            let (reads, writes) = s.shortcut.split_at_mut(source_len);
+            if *averaged {
+                let (a, b) = (c.input.row(2 * row), c.input.row(2 * row + 1));
+                resample::average(a, b, c.input.stride, reads, stride, c.width);
+            } else {
+                resample::every_second(c.input.row(2 * row), c.input.stride, 0, reads, stride, c.width);
+            }
+            for (start, pixels) in chunks(c.width) {
+                let point = (&mut s.chunk.bits, &mut s.chunk.floats);
+                let input = (&reads[start..], stride);
+                pointwise(c.kernel, layer, input, (&mut writes[start..], stride), pixels, point);
+            }
+            shortcut = Some((&*writes, stride, true));
+        } else {
+            shortcut = Some(match self.rows {
+                Rows::Direct => (c.input.row(row), c.input.stride, false),
+                _ => (&s.source[row % 3 * source_len..][..source_len], stride, false),
+            });
+        }
+        let input_len = self.block.width * stride;
+        let input = &mut s.input[row % 2 * input_len..][..input_len];
+        output = if self.fuse.is_some() { &mut s.fused[..] } else { &mut input[..] };
+        let around =
+            |outside| if strided { strided_taps(row, c.rows, outside) } else { taps(row, c.rows, outside) };
+        convolve_row(&mut s.first, c.kernel, self.first, around, shortcut, (output, stride), c.width);
+        if let Some(fuse) = self.fuse {
+            let skip = c.skip.expect("a skip for a stage that fuses");
+            s.fused[out_channels * stride..].copy_from_slice(skip.row(row));
+            for (start, pixels) in chunks(c.width) {
+                let point = (&mut s.chunk.bits, &mut s.chunk.floats);
+                let from = (&s.fused[start..], stride);
+                pointwise(c.kernel, fuse, from, (&mut input[start..], stride), pixels, point);
+            }
+        }
+    }
+
+    /// Fills the rings of the first layer with source row `row`.
+    fn set_source(&self, c: &Context<'_>, s: &mut Scratch, row: usize) {
+        let stride = s.stride;
+        let len = self.first.inputs * stride;
+        let held = &mut s.source[row % 3 * len..][..len];
+        let (source, source_stride): (&[f32], usize) = match self.rows {
+            Rows::Direct => (c.input.row(row), c.input.stride),
+            Rows::Down(_) => {
+                let (a, b) = (c.input.row(2 * row), c.input.row(2 * row + 1));
+                resample::average(a, b, c.input.stride, held, stride, c.width);
+                (held, stride)
+            }
+            Rows::Up => {
+                let near = row / 2;
+                let far = if row % 2 == 0 { near.saturating_sub(1) } else { (near + 1).min(c.rows / 2 - 1) };
+                let (near, far) = (c.input.row(near), c.input.row(far));
+                // The fused row is free until the first layer writes it.
+                resample::double(near, far, c.input.stride, held, stride, c.width / 2, &mut s.fused);
+                (held, stride)
+            }
+        };
+        set_all(&mut s.first, c.kernel, self.first, row % 3, source, source_stride);
+    }
+
+    /// Normalisation and the two widening layers: fills the middle layer's operand row `row`.
+    fn widen(&self, c: &Context<'_>, s: &mut Scratch, row: usize) {
+        let (stride, width) = (s.stride, self.block.width);
+        let input = &s.input[row % 2 * width * stride..][..width * stride];
+        let wide = &mut s.wide[row % 2 * 4 * width * stride..][..4 * width * stride];
+        let Point { bits, floats, a, b } = &mut s.chunk;
+        for (start, pixels) in chunks(c.width) {
+            let Block { gain, bias, increase, .. } = self.block;
+            (c.kernel.layer_norm)(
+                &LayerNorm { input: &input[start..], stride, gain, bias, pixels },
+                a,
+                CHUNK,
+            );
+            pointwise(c.kernel, &increase[0], (a, CHUNK), (b, CHUNK), pixels, (bits, floats));
+            pointwise(
+                c.kernel,
+                &increase[1],
+                (b, CHUNK),
+                (&mut wide[start..], stride),
+                pixels,
+                (bits, floats),
+            );
+        }
+        s.middle.set(c.kernel, row % 3, &self.block.middle.branches[0], wide, stride);
+    }
+
+    /// The middle layer, the two narrowing ones and the block's shortcut: writes output row `row`.
+    fn narrow(&self, c: &Context<'_>, s: &mut Scratch, row: usize, output: &mut [f32]) {
+        let (stride, width) = (s.stride, self.block.width);
+        let input = &s.input[row % 2 * width * stride..][..width * stride];
+        let wide = &s.wide[row % 2 * 4 * width * stride..][..4 * width * stride];
+        let Point { bits, floats, a, b } = &mut s.chunk;
+        let taps = taps(row, c.rows, s.middle.outside());
+        let Block { middle, decrease, .. } = self.block;
+        for (start, pixels) in chunks(c.width) {
+            let target = Target { shortcut: Some((&wide[start..], stride)), output: a, stride: CHUNK };
+            s.middle.convolve(c.kernel, &middle.branches[0], &taps, (start, pixels), target);
+            pointwise(c.kernel, &decrease[0], (a, CHUNK), (b, CHUNK), pixels, (bits, floats));
+            pointwise(
+                c.kernel,
+                &decrease[1],
+                (b, CHUNK),
+                (&mut output[start..], stride),
+                pixels,
+                (bits, floats),
+            );
+        }
+        for (output, input) in output.chunks_exact_mut(stride).zip(input.chunks_exact(stride)) {
+            let columns = ..padded(c.width);
+            output[columns].iter_mut().zip(&input[columns]).for_each(|(o, &x)| *o += x);
+        }
+    }
+}

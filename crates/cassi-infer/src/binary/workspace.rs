@@ -1,0 +1,125 @@
+//! The buffers of a run, planned for one network and one window size and kept until another is asked for.
+
+use super::net::{BANDS, BuildParts};
+use super::operands::{Operands, row_stride};
+use super::stage::{Frame, Rows, Scratch, Stage, rings};
+use super::winograd::Pairs;
+use super::{BinaryNetwork, Engine};
+
+/// Rows of padded image that one window holds at most, halo included, unless told otherwise.
+const WINDOW_ROWS: usize = 768;
+
+/// Buffers of [`BinaryNetwork::run`]. After the first call on images of one size, further calls allocate nothing.
+#[derive(Debug)]
+pub struct Workspace {
+    window_rows: usize,
+    planned: Option<Key>,
+    pub(super) buffers: Buffers,
+}
+
+impl Default for Workspace {
+    fn default() -> Self {
+        Self::with_window(WINDOW_ROWS)
+    }
+}
+
+impl Workspace {
+    /// A workspace whose windows have at most `rows` rows (at least 160, rounded up to a multiple of 8): memory
+    /// grows with the window and the width, not with the height of the image. The result does not depend on it.
+    pub fn with_window(rows: usize) -> Self {
+        Self { window_rows: rows.max(160).next_multiple_of(8), planned: None, buffers: Buffers::default() }
+    }
+
+    /// Rows of a window.
+    pub fn window_rows(&self) -> usize {
+        self.window_rows
+    }
+
+    /// Makes the buffers fit; does nothing if they do.
+    pub(super) fn plan(&mut self, network: &BinaryNetwork, rows: usize, width: usize) {
+        let key = Key { identity: network.identity, rows, width, threads: rayon::current_num_threads() };
+        if self.planned != Some(key) {
+            // The old buffers go first, so that the two sets never live side by side.
+            self.buffers = Buffers::default();
+            self.buffers = Buffers::new(&network.parts, network.engine, key);
+            self.planned = Some(key);
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Key {
+    identity: u64,
+    rows: usize,
+    width: usize,
+    threads: usize,
+}
+
+/// Frames of whole windows and scratch of strips.
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    /// `conv_in`'s output.
+    pub(super) base: Frame,
+    /// Outputs of the two encoder stages; the first later holds the final frame.
+    pub(super) skips: [Frame; 2],
+    /// Output of the bottleneck.
+    pub(super) bottom: Frame,
+    /// Outputs of the two decoder stages.
+    pub(super) decoded: [Frame; 2],
+    /// Strips of the five stages, in order.
+    pub(super) stages: [Vec<Scratch>; 5],
+    /// Strips of the first and the last pass.
+    pub(super) ends: Vec<Ends>,
+}
+
+/// Rings of the first and the last pass.
+#[derive(Debug)]
+pub(super) struct Ends {
+    /// One input row, 28 features and the mask (padded to 32 channels).
+    pub(super) raw: Vec<f32>,
+    /// One fused row.
+    pub(super) fused: Vec<f32>,
+    pub(super) point: Operands,
+    pub(super) conv_in: Pairs,
+    pub(super) mapping: Vec<Operands>,
+    pub(super) conv_out: Pairs,
+}
+
+/// The five stages of a network: level, source of rows, layers.
+pub(super) fn stages(parts: &BuildParts) -> [(usize, Stage<'_>); 5] {
+    let stage = |rows, first, fuse, block| Stage { rows, first, fuse, block };
+    let [down0, down1] = &parts.down;
+    [
+        (0, stage(Rows::Direct, &parts.embedding, None, &parts.encoder[0])),
+        (1, stage(Rows::Down(down0), &down0.layer, None, &parts.encoder[1])),
+        (2, stage(Rows::Down(down1), &down1.layer, None, &parts.bottleneck)),
+        (1, stage(Rows::Up, &parts.up[0], Some(&parts.fuse[0]), &parts.decoder[0])),
+        (0, stage(Rows::Up, &parts.up[1], Some(&parts.fuse[1]), &parts.decoder[1])),
+    ]
+}
+
+impl Buffers {
+    fn new(parts: &BuildParts, engine: Engine, key: Key) -> Self {
+        let Key { rows, width, threads, .. } = key;
+        let frame = |level: usize| Frame::new(rows >> level, BANDS << level, width >> level);
+        let strips = |level: usize, stage: &Stage<'_>| -> Vec<Scratch> {
+            (0..threads.min(rows >> level)).map(|_| Scratch::new(stage, engine, width >> level)).collect()
+        };
+        let ends = |_| Ends {
+            raw: vec![0.0; (BANDS + 4) * row_stride(width)],
+            fused: vec![0.0; BANDS * row_stride(width)],
+            point: Operands::new(false, BANDS + 4, crate::kernels::CHUNK, 1),
+            conv_in: Pairs::new(width),
+            mapping: rings(&parts.mapping, engine, width, 3),
+            conv_out: Pairs::new(width),
+        };
+        Self {
+            base: frame(0),
+            skips: [frame(0), frame(1)],
+            bottom: frame(2),
+            decoded: [frame(1), frame(0)],
+            stages: stages(parts).each_ref().map(|(level, stage)| strips(*level, stage)),
+            ends: (0..threads.min(rows)).map(ends).collect(),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! MST and MST++ as a [`Reconstructor`]: from snapshot and mask to the network's input, and back to a cube.
+
+use std::sync::Mutex;
+use std::time::Instant;
+
+use cassi_core::{
+    Cube, Family, InputConvention, MethodCard, Observer, Problem, Progress, ReconstructError, Reconstruction,
+    Reconstructor, ShapeError, shear,
+};
+use ndarray::Array3;
+
+use super::{Layout, MaskInput, MaskShift, MstNetwork, PreparedMask, Variant, Workspace};
+
+/// A network with its memory and the features of the last mask.
+pub struct MstReconstructor {
+    network: MstNetwork,
+    card: MethodCard,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    workspace: Workspace,
+    /// The last mask's values and what the network made of them.
+    mask: Option<(Vec<f32>, [usize; 2], PreparedMask)>,
+}
+
+impl MstReconstructor {
+    /// Wraps a network; `weights` names its weights and their hash.
+    pub fn new(network: MstNetwork, weights: Option<String>) -> Self {
+        let (summary, source) = match network.variant() {
+            Variant::MstPp => (
+                "MST++, three stages of spectral-wise transformer, on fused float kernels",
+                "Cai, Lin, Lin, Wang, Zhang, Pfister, Timofte, Van Gool, CVPRW 2022",
+            ),
+            _ => (
+                "mask-guided spectral-wise transformer, on fused float kernels",
+                "Cai, Lin, Hu, Wang, Yuan, Zhang, Timofte, Van Gool, CVPR 2022",
+            ),
+        };
+        let name = network.variant().name();
+        let card =
+            MethodCard { name, family: Family::Network, summary, source, parameters: Vec::new(), weights };
+        Self { network, card, kept: Mutex::default() }
+    }
+
+    /// The network's input for a snapshot: `[band, row, column]`.
+    fn features(&self, problem: &Problem<'_>) -> Result<Array3<f32>, ReconstructError> {
+        let instrument = problem.instrument;
+        let bands = instrument.bands();
+        let wrong = |expected: String| {
+            ReconstructError::Shape(ShapeError {
+                what: "snapshot",
+                found: problem.snapshot.shape().to_vec(),
+                expected,
+                axes: "(row, column)",
+            })
+        };
+        if bands != self.network.bands() {
+            return Err(ReconstructError::Other(format!(
+                "{} has weights for {} bands, and instrument `{}` has {bands}; pass weights trained for it with --weights",
+                self.card.name,
+                self.network.bands(),
+                instrument.name
+            )));
+        }
+        if instrument.scene_shape(problem.snapshot.shape()).is_none() {
+            return Err(wrong(format!("more than {} columns", instrument.step() * (bands - 1))));
+        }
+        let windows = shear::unshear_snapshot(problem.snapshot.view(), bands, instrument.step());
+        match (instrument.network_input, self.network.layout()) {
+            (InputConvention::Unsheared { gain }, Layout::Standard) => {
+                let bands = bands as f32;
+                Ok(windows.mapv(|y| y / bands * gain))
+            }
+            (InputConvention::Normalised { peak }, Layout::TsaReal) => {
+                let largest = problem.snapshot.as_slice().iter().fold(0f32, |m, v| m.max(v.clamp(0.0, 1.0)));
+                let largest = if largest > 0.0 { largest } else { 1.0 };
+                Ok(windows.mapv(|y| y.clamp(0.0, 1.0) / largest * peak))
+            }
+            _ => Err(ReconstructError::Other(format!(
+                "{}: these weights are for another kind of input than instrument `{}` gives; pass others with --weights",
+                self.card.name, instrument.name
+            ))),
+        }
+    }
+}
+
+impl Reconstructor for MstReconstructor {
+    fn describe(&self) -> &MethodCard {
+        &self.card
+    }
+
+    fn reconstruct(
+        &self,
+        problem: &Problem<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<Reconstruction, ReconstructError> {
+        if let Some(([row, column], value)) = problem.snapshot.first_not_finite() {
+            return Err(ReconstructError::NotFinite { row, column, value });
+        }
+        let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Kept { workspace, mask: cached } = &mut *kept;
+        let start = Instant::now();
+        let features = self.features(problem)?;
+        let (_, rows, columns) = features.dim();
+        let mask = match self.network.layout() {
+            Layout::Standard => Some(problem.require_mask(self.card.name)?),
+            Layout::TsaReal => None,
+        };
+        let values = mask.map_or(&[][..], |mask| mask.as_slice());
+        let fits = |(kept, size, _): &(Vec<f32>, [usize; 2], PreparedMask)| {
+            kept == values && *size == [rows, columns]
+        };
+        if !cached.as_ref().is_some_and(fits) {
+            let input = mask.map(|mask| MaskInput::Plain(mask.view()));
+            let prepared = self.network.prepare_mask(input, rows, columns, MaskShift::Level)?;
+            *cached = Some((values.to_vec(), [rows, columns], prepared));
+        }
+        let (_, _, prepared) = cached.as_ref().expect("made above");
+        let mut data = self.network.run(features.view(), prepared, workspace)?;
+        if self.network.layout() == Layout::TsaReal {
+            data.mapv_inplace(|v| v.clamp(0.0, 1.0));
+        }
+        let elapsed = start.elapsed();
+        let cube = Cube::new(data, problem.instrument.wavelengths_nm.clone())?;
+        let residual = problem.operator.map(|operator| {
+            let y = problem.snapshot.as_slice();
+            let mut again = vec![0.0; y.len()];
+            operator.forward(cube.as_slice(), &mut again);
+            let gap: f64 = again.iter().zip(y).map(|(a, y)| f64::from(a - y).powi(2)).sum();
+            (gap / y.iter().map(|&y| f64::from(y).powi(2)).sum::<f64>().max(f64::MIN_POSITIVE)).sqrt()
+        });
+        observer.observe(&Progress {
+            iteration: 1,
+            iterations: 1,
+            residual,
+            objective: None,
+            change: None,
+            estimate: Some(cube.view()),
+        });
+        Ok(Reconstruction {
+            cube,
+            standard_deviation: None,
+            samples: Vec::new(),
+            trace: Vec::new(),
+            iterations: 1,
+            residual,
+            elapsed,
+            notes: Vec::new(),
+        })
+    }
+}

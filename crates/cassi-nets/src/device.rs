@@ -1,0 +1,84 @@
+//! Choosing the device, and bringing CUDA into a binary that was built against the CPU libraries.
+
+use tch::{Cuda, Device};
+
+use crate::NetsError;
+
+/// Folder of the CUDA build of libtorch, or its `libtorch_cuda.so`.
+pub const CUDA_LIBRARY: &str = "CASSI_TORCH_LIB";
+
+/// The device called `cpu`, `cuda` or `cuda:INDEX`. For CUDA the library named by `CASSI_TORCH_LIB` is loaded first,
+/// so call this before any other libtorch function.
+///
+/// # Errors
+/// An unknown name, a library that does not load, or no usable GPU.
+pub fn select(name: &str) -> Result<Device, NetsError> {
+    let refuse = |reason: String| NetsError::Device { found: name.into(), reason };
+    let index = match name {
+        "cpu" => return Ok(Device::Cpu),
+        "cuda" => 0,
+        _ => name
+            .strip_prefix("cuda:")
+            .and_then(|index| index.parse().ok())
+            .ok_or_else(|| refuse("expected `cpu`, `cuda` or `cuda:INDEX`".into()))?,
+    };
+    let loaded = load_cuda().map_err(refuse)?;
+    if !Cuda::is_available() {
+        return Err(refuse(match loaded {
+            true => format!("the library of {CUDA_LIBRARY} is loaded, but it finds no NVIDIA driver or GPU"),
+            false => format!(
+                "this build carries the CPU libraries only; set {CUDA_LIBRARY} to the folder of the CUDA build of \
+                 libtorch 2.11 (`python3 -c 'import torch, os; print(os.path.join(os.path.dirname(torch.__file__), \
+                 \"lib\"))'`)"
+            ),
+        }));
+    }
+    let count = Cuda::device_count();
+    if index >= count as usize {
+        return Err(refuse(format!("this machine has {count} (counted from 0)")));
+    }
+    Ok(Device::Cuda(index))
+}
+
+/// Loads `libtorch_cuda.so` into this process if the environment names it; whether it did.
+#[allow(unsafe_code)] // dlopen is a foreign call
+fn load_cuda() -> Result<bool, String> {
+    let Ok(place) = std::env::var(CUDA_LIBRARY) else { return Ok(false) };
+    let mut path = std::path::PathBuf::from(&place);
+    if path.is_dir() {
+        path.push("libtorch_cuda.so");
+    }
+    let text = path.to_string_lossy().into_owned();
+    let name =
+        std::ffi::CString::new(text.clone()).map_err(|_| format!("{text}: a name with a zero byte"))?;
+    // SAFETY: `name` is a C string that lives through the call; the handle is kept open for good, as the library
+    // registers itself with libtorch when it is loaded.
+    let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
+    if !handle.is_null() {
+        return Ok(true);
+    }
+    // SAFETY: dlerror returns null or a C string that is valid until the next dl call of this thread.
+    let reason = unsafe {
+        let message = libc::dlerror();
+        if message.is_null() {
+            "no reason given".into()
+        } else {
+            std::ffi::CStr::from_ptr(message).to_string_lossy()
+        }
+    };
+    Err(format!("{text} (from {CUDA_LIBRARY}) cannot be loaded: {reason}"))
+}
+
+/// Keeps the C library from handing large blocks back to the system between steps: a training asks for the same
+/// sizes again and again, and fetching fresh pages each time costs more than the arithmetic of small layers.
+#[allow(unsafe_code)] // mallopt is a foreign call
+pub fn pin_allocator() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: mallopt takes two integers and only changes how later allocations are served.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
+        libc::mallopt(libc::M_TOP_PAD, 256 << 20);
+    }
+}

@@ -1,0 +1,546 @@
+//! The training loop: start or resume, step, validate, checkpoint, finish.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use cassi_core::card::{CardMetrics, CardTraining, MaskPolicy, WeightsCard};
+use cassi_core::{InputConvention, InstrumentDescription, Mask};
+use cassi_io::TensorPrecision;
+use tch::{Device, Tensor, nn};
+
+use super::checkpoint::{self, Progress};
+use super::config::{DataSource, Stage, TrainConfig, expand};
+use super::data::{self, NamedScene, read_mask, read_scenes};
+use super::log::{Log, Row};
+use super::optimiser::Optimiser;
+use super::sample::Sampler;
+use super::validate::{SceneScore, mean, validate};
+use super::workers::{Plan, Workers};
+use super::{TrainError, panic_message, picture};
+use crate::arch::{Layout, Network, Options, build};
+use crate::{device, weights};
+
+/// What does not change what is learnt.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// `cpu`, `cuda` or `cuda:INDEX`.
+    pub device: String,
+    /// CPU threads; 0 takes all cores. On the CPU every thread is a worker with a part of the batch.
+    pub threads: usize,
+    /// Start from these weights instead of random ones.
+    pub continue_from: Option<PathBuf>,
+    /// The command as it was given, for the card.
+    pub command: String,
+    /// Raised from outside, it ends the training after the step with a checkpoint.
+    pub interrupt: Arc<AtomicBool>,
+    /// Stop as a kill would after so many steps in all: nothing more is written.
+    pub die_at: Option<u64>,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            device: "cpu".into(),
+            threads: 0,
+            continue_from: None,
+            command: String::new(),
+            interrupt: Arc::default(),
+            die_at: None,
+        }
+    }
+}
+
+/// What happens during a training.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A line worth showing once.
+    Note(String),
+    /// Every few seconds.
+    Progress {
+        /// Steps done.
+        step: u64,
+        /// Steps in all.
+        steps: u64,
+        /// Mean loss since the last report.
+        loss: f64,
+        /// Learning rate.
+        rate: f64,
+        /// Samples a second since the last report.
+        samples_per_second: f64,
+        /// Share of the time that drawing batches took, 0 to 1.
+        data_share: f64,
+        /// Seconds to the end at this pace.
+        seconds_left: f64,
+    },
+    /// After a validation of the averaged weights.
+    Validation {
+        /// Steps done.
+        step: u64,
+        /// Scene by scene.
+        scores: Vec<SceneScore>,
+        /// Whether it is the best so far.
+        best: bool,
+    },
+    /// A state from which the training can go on.
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// What came of a training.
+#[derive(Debug, Clone)]
+pub struct TrainReport {
+    /// Steps done.
+    pub steps: u64,
+    /// Whether all steps are done (or time or patience ran out), so that resuming would add nothing.
+    pub finished: bool,
+    /// Seconds in all.
+    pub seconds: f64,
+    /// Samples seen.
+    pub samples: u64,
+    /// The weights.
+    pub weights: PathBuf,
+    /// Their card.
+    pub card: PathBuf,
+    /// The last validation.
+    pub scores: Vec<SceneScore>,
+}
+
+/// Seconds between progress reports.
+const REPORT_SECONDS: f64 = 10.0;
+
+/// Trains a network as configured; everything is written below `out`. If `out` holds a checkpoint of the same
+/// configuration, the training goes on from there.
+///
+/// # Errors
+/// Bad data, a device that is not there, memory that does not suffice, a loss that is no number.
+pub fn run(
+    config: &TrainConfig,
+    out: &Path,
+    options: &RunOptions,
+    events: &mut dyn FnMut(Event),
+) -> Result<TrainReport, TrainError> {
+    let device = device::select(&options.device)?;
+    device::pin_allocator();
+    let threads = match options.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    // Drawing batches is many small operations, for which a team of threads costs more than it saves.
+    tch::set_num_threads(1);
+    cassi_io::ensure_folder(out)?;
+    let instrument = read_instrument(&config.instrument)?;
+    let validation = match &config.validation {
+        Some(v) => Some((read_scenes(&v.path, &instrument)?, read_mask(&v.mask)?)),
+        None => None,
+    };
+    let mut training =
+        Training::start(config, out, options, device, threads, instrument, validation, events)?;
+    training.steps(options, events)
+}
+
+/// A shipped instrument by name, or a TOML file.
+fn read_instrument(name: &str) -> Result<InstrumentDescription, TrainError> {
+    if let Some(known) = cassi_optics::builtin(name) {
+        return Ok(known);
+    }
+    let path = expand(name)?;
+    Ok(cassi_optics::parse_instrument(&cassi_io::read_text(Path::new(&path))?, &path)?)
+}
+
+struct Training<'a> {
+    config: &'a TrainConfig,
+    out: &'a Path,
+    device: Device,
+    store: nn::VarStore,
+    network: Box<dyn Network>,
+    sampler: Sampler<'a>,
+    instrument: InstrumentDescription,
+    optimiser: Optimiser,
+    workers: Workers,
+    validation: Option<(Vec<NamedScene>, Mask)>,
+    progress: Progress,
+    log: Log,
+    scores: Vec<SceneScore>,
+    command: String,
+    threads: usize,
+}
+
+impl<'a> Training<'a> {
+    #[allow(clippy::too_many_arguments)] // called once
+    fn start(
+        config: &'a TrainConfig,
+        out: &'a Path,
+        options: &RunOptions,
+        device: Device,
+        threads: usize,
+        instrument: InstrumentDescription,
+        validation: Option<(Vec<NamedScene>, Mask)>,
+        events: &mut dyn FnMut(Event),
+    ) -> Result<Self, TrainError> {
+        let layout = match instrument.network_input {
+            InputConvention::Unsheared { .. } => Layout::Standard,
+            InputConvention::Normalised { .. } => Layout::TsaReal,
+        };
+        let shape = config.shape(instrument.bands(), instrument.step());
+        let net_options = Options { layout, shape, mask_shift: config.mask_shift };
+        // Built on the CPU, so that the random start is the same on every device.
+        tch::manual_seed(config.seed as i64);
+        let mut store = nn::VarStore::new(Device::Cpu);
+        let network = build(&config.method, &net_options, &store.root())?;
+        if let Some(path) = &options.continue_from {
+            weights::load(&store, &cassi_io::read_tensors(path)?)?;
+            events(Event::Note(format!("starting from {}", path.display())));
+        }
+        store.set_device(device);
+        let mut optimiser = Optimiser::new(&store, &config.optimiser);
+        let file = out.join(checkpoint::FILE);
+        let progress = match file.exists() {
+            true => {
+                let progress = checkpoint::read(&file, &store, &mut optimiser, config)?;
+                events(Event::Note(format!("resumed at step {} of {}", progress.step, config.steps)));
+                progress
+            }
+            false => Progress::default(),
+        };
+        let longest =
+            |axis: usize| config.stages.iter().map(|s| s.crop.size()[axis]).max().unwrap_or_default();
+        let sample = [longest(0), longest(1)];
+        let sampler = Sampler {
+            config,
+            instrument: instrument.clone(),
+            scenes: data::scenes(
+                &config.data,
+                config.seed,
+                &instrument,
+                config.storage,
+                device,
+                sample,
+                events,
+            )?,
+            masks: data::masks(&config.masks, config.seed, device, sample[0].max(sample[1]))?,
+            mask_form: network.mask_form(),
+        };
+        let names: Vec<String> = buffers(&store);
+        let variables = store.variables();
+        let buffers: Vec<(String, Tensor)> =
+            names.into_iter().map(|name| (name.clone(), variables[&name].shallow_clone())).collect();
+        // Running statistics cannot be gathered by several workers at once.
+        let count = if device == Device::Cpu && buffers.is_empty() { threads } else { 1 };
+        let plan = Plan {
+            method: config.method.clone(),
+            options: net_options,
+            device,
+            loss: config.loss.clone(),
+            precision: config.precision,
+            threads: threads / count,
+        };
+        let workers = Workers::start(&plan, optimiser.values(), &buffers, count)?;
+        let log = Log::open(out, progress.step)?;
+        let command = options.command.clone();
+        Ok(Self {
+            config,
+            out,
+            device,
+            store,
+            network,
+            sampler,
+            instrument,
+            optimiser,
+            workers,
+            validation,
+            progress,
+            log,
+            scores: Vec::new(),
+            command,
+            threads,
+        })
+    }
+
+    fn steps(
+        &mut self,
+        options: &RunOptions,
+        events: &mut dyn FnMut(Event),
+    ) -> Result<TrainReport, TrainError> {
+        let config = self.config;
+        let mut meter = Meter::new(self.progress.seconds);
+        let mut pending: Vec<(u64, Tensor)> = Vec::new();
+        let mut ended = self.progress.step >= config.steps;
+        while !ended {
+            let step = self.progress.step;
+            let stage = config.stage(step);
+            let drawing = Instant::now();
+            let batch = catch_unwind(AssertUnwindSafe(|| tch::no_grad(|| self.sampler.draw(step, stage))))
+                .map_err(|panic| self.worker_error(panic_message(panic), stage.batch, stage))?;
+            meter.drawn(drawing);
+            let part = self.part(stage);
+            let done = step as f64 / config.steps as f64;
+            let (gradient, loss) = self
+                .workers
+                .gradient(&batch, part, done)
+                .map_err(|message| self.worker_error(message, part, stage))?;
+            let rate = config.optimiser.rate * config.schedule.at(step, config.steps);
+            // On the CPU the loss is at hand; a GPU is asked for it only now and then.
+            let known = self.device == Device::Cpu || pending.len() >= 31;
+            pending.push((step, loss));
+            if known {
+                self.read_losses(&mut pending, &mut meter)?;
+            }
+            self.optimiser.step(gradient, step, rate);
+            self.progress.step += 1;
+            self.progress.samples += stage.batch as u64;
+            meter.samples += stage.batch as u64;
+            self.progress.seconds = meter.seconds();
+            let done = self.progress.step;
+            if options.die_at == Some(done) {
+                return Ok(self.report(false));
+            }
+            let interrupted = options.interrupt.load(Ordering::Relaxed);
+            let late = config.minutes.is_some_and(|minutes| self.progress.seconds > 60.0 * minutes);
+            ended = done == config.steps || late || interrupted;
+            if meter.due(ended) {
+                self.read_losses(&mut pending, &mut meter)?;
+                let left = (config.steps - done) as f64;
+                let event = meter.report(done, config.steps, rate, left);
+                if let Event::Progress { loss, .. } = event {
+                    self.log.add(self.row(rate, Some(loss), None))?;
+                }
+                events(event);
+            }
+            let validate = config.validation.as_ref().is_some_and(|v| done % v.every == 0);
+            if validate || (ended && !interrupted) {
+                self.read_losses(&mut pending, &mut meter)?;
+                let patience = config.validation.as_ref().map_or(0, |v| v.patience);
+                self.judge(rate, events)?;
+                ended |= patience > 0 && self.progress.stale >= patience;
+                self.progress.seconds = meter.seconds();
+            }
+            if done % config.checkpoint_every == 0 || ended {
+                self.read_losses(&mut pending, &mut meter)?;
+                let path = self.out.join(checkpoint::FILE);
+                checkpoint::write(&path, &self.store, &self.optimiser, &self.progress, config)?;
+                self.log.draw()?;
+                events(Event::Checkpoint { path });
+            }
+            if interrupted {
+                return Ok(self.report(false));
+            }
+        }
+        if self.scores.is_empty() {
+            self.judge(0.0, events)?;
+        }
+        Ok(self.report(true))
+    }
+
+    /// Samples that a worker takes at once.
+    fn part(&self, stage: &Stage) -> usize {
+        let share = stage.batch.div_ceil(self.workers.count());
+        if stage.part == 0 { share } else { stage.part.min(share) }
+    }
+
+    fn worker_error(&self, message: String, part: usize, stage: &Stage) -> TrainError {
+        if message.contains("out of memory") || message.contains("can't allocate memory") {
+            let [rows, columns] = stage.crop.size();
+            return TrainError::Memory { samples: part, rows, columns, fits: (part / 2).max(1) };
+        }
+        crate::NetsError::from(tch::TchError::Torch(message)).into()
+    }
+
+    fn read_losses(&self, pending: &mut Vec<(u64, Tensor)>, meter: &mut Meter) -> Result<(), TrainError> {
+        for (step, loss) in pending.drain(..) {
+            let loss = loss.double_value(&[]);
+            if !loss.is_finite() {
+                let path = self.out.join(checkpoint::FILE);
+                let checkpoint = match path.exists() {
+                    true => format!("{}", path.display()),
+                    false => "the random start (no checkpoint was due yet)".into(),
+                };
+                return Err(TrainError::NotFinite { step, seed: self.config.seed, loss, checkpoint });
+            }
+            meter.loss += loss;
+            meter.losses += 1;
+        }
+        Ok(())
+    }
+
+    fn row(&self, rate: f64, loss: Option<f64>, psnr: Option<f64>) -> Row {
+        let Progress { step, seconds, samples, .. } = self.progress;
+        Row { step, seconds, samples, rate, loss, psnr }
+    }
+
+    /// Validates the averaged weights and writes them with their card if they are the best so far.
+    fn judge(&mut self, rate: f64, events: &mut dyn FnMut(Event)) -> Result<(), TrainError> {
+        let (network, instrument, device) = (&*self.network, &self.instrument, self.device);
+        let validation = &self.validation;
+        let store = &self.store;
+        let average = self.config.optimiser.average > 0.0;
+        tch::set_num_threads(self.threads as i32);
+        let mut pairs = Vec::new();
+        let mut judge = || {
+            let scores = validation.as_ref().map_or_else(Vec::new, |(scenes, mask)| {
+                validate(network, scenes, mask, instrument, device, |i, truth, estimate| {
+                    if i < 4 {
+                        pairs.push((truth.shallow_clone(), estimate.shallow_clone()));
+                    }
+                })
+            });
+            (scores, weights::save(store))
+        };
+        let (scores, tensors) = if average { self.optimiser.with_average(judge) } else { judge() };
+        tch::set_num_threads(1);
+        let step = self.progress.step;
+        let mut best = true;
+        if !scores.is_empty() {
+            let psnr = mean(&scores);
+            best = self.progress.best.is_none_or(|(before, _)| psnr > before);
+            if best {
+                self.progress.best = Some((psnr, step));
+                self.progress.stale = 0;
+            } else {
+                self.progress.stale += 1;
+            }
+            self.log.add(self.row(rate, None, Some(psnr)))?;
+            if let Some(picture) = picture::comparison(&pairs, &self.instrument.wavelengths_nm) {
+                cassi_io::write_bytes(&self.out.join("validation.png"), &picture)?;
+            }
+        }
+        self.scores = scores.clone();
+        if best {
+            self.write_weights(&tensors)?;
+        }
+        events(Event::Validation { step, scores, best });
+        Ok(())
+    }
+
+    fn weights_path(&self) -> PathBuf {
+        self.out.join(format!("{}.safetensors", self.config.name))
+    }
+
+    fn card_path(&self) -> PathBuf {
+        self.out.join(format!("{}.toml", self.config.name))
+    }
+
+    fn write_weights(&self, tensors: &cassi_core::NamedTensors) -> Result<(), TrainError> {
+        let path = self.weights_path();
+        let metadata = BTreeMap::from([("method".to_string(), self.config.method.clone())]);
+        cassi_io::write_tensors(&path, tensors, TensorPrecision::F32, &metadata)?;
+        let config = self.config;
+        let metrics = self.validation.as_ref().map(|(_, mask)| CardMetrics {
+            convention: "psnr_unit_peak".into(),
+            mask_sha256: cassi_optics::mask::sha256(mask),
+            mean: mean(&self.scores),
+            scenes: self.scores.iter().map(|s| (s.name.clone(), s.psnr_unit_peak)).collect(),
+        });
+        let card = WeightsCard {
+            name: config.name.clone(),
+            method: config.method.clone(),
+            bands: self.instrument.bands(),
+            width: config.width.unwrap_or(self.instrument.bands()),
+            columns_per_band: self.instrument.step(),
+            instrument: self.instrument.name.clone(),
+            mask: MaskPolicy::Any,
+            network_input: self.instrument.network_input,
+            sha256: cassi_io::sha256_file(&path)?,
+            licence: "MIT OR Apache-2.0".into(),
+            training: Some(CardTraining {
+                data: config.data.iter().map(DataSource::name).collect(),
+                command: self.command.clone(),
+                seed: config.seed,
+                steps: self.progress.step,
+                samples: self.progress.samples,
+                seconds: self.progress.seconds,
+                version: env!("CARGO_PKG_VERSION").into(),
+            }),
+            metrics,
+        };
+        let text = toml::to_string(&card).expect("plain data");
+        Ok(cassi_io::write_bytes(&self.card_path(), text.as_bytes())?)
+    }
+
+    fn report(&self, finished: bool) -> TrainReport {
+        TrainReport {
+            steps: self.progress.step,
+            finished,
+            seconds: self.progress.seconds,
+            samples: self.progress.samples,
+            weights: self.weights_path(),
+            card: self.card_path(),
+            scores: self.scores.clone(),
+        }
+    }
+}
+
+/// Names of the tensors that are not trained.
+fn buffers(store: &nn::VarStore) -> Vec<String> {
+    let trained: Vec<_> = store.trainable_variables().iter().map(Tensor::data_ptr).collect();
+    let mut names: Vec<String> = store
+        .variables()
+        .into_iter()
+        .filter(|(_, tensor)| !trained.contains(&tensor.data_ptr()))
+        .map(|(name, _)| name)
+        .collect();
+    names.sort();
+    names
+}
+
+/// Time and loss between two reports.
+struct Meter {
+    before: f64,
+    start: Instant,
+    last: Instant,
+    last_step_count: u64,
+    samples: u64,
+    drawing: f64,
+    loss: f64,
+    losses: u64,
+}
+
+impl Meter {
+    fn new(before: f64) -> Self {
+        let now = Instant::now();
+        Self {
+            before,
+            start: now,
+            last: now,
+            last_step_count: 0,
+            samples: 0,
+            drawing: 0.0,
+            loss: 0.0,
+            losses: 0,
+        }
+    }
+
+    fn seconds(&self) -> f64 {
+        self.before + self.start.elapsed().as_secs_f64()
+    }
+
+    fn drawn(&mut self, since: Instant) {
+        self.drawing += since.elapsed().as_secs_f64();
+        self.last_step_count += 1;
+    }
+
+    fn due(&self, ended: bool) -> bool {
+        ended || self.last.elapsed().as_secs_f64() >= REPORT_SECONDS
+    }
+
+    fn report(&mut self, step: u64, steps: u64, rate: f64, left: f64) -> Event {
+        let seconds = self.last.elapsed().as_secs_f64().max(1e-9);
+        let event = Event::Progress {
+            step,
+            steps,
+            loss: self.loss / self.losses.max(1) as f64,
+            rate,
+            samples_per_second: self.samples as f64 / seconds,
+            data_share: self.drawing / seconds,
+            seconds_left: left * seconds / self.last_step_count.max(1) as f64,
+        };
+        (self.last, self.last_step_count, self.samples) = (Instant::now(), 0, 0);
+        (self.drawing, self.loss, self.losses) = (0.0, 0.0, 0);
+        event
+    }
+}

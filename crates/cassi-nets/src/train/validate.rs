@@ -1,0 +1,89 @@
+//! Judging a network on fixed scenes through a fixed mask, without noise.
+
+use cassi_core::{Cube, InputConvention, InstrumentDescription, Mask};
+use cassi_optics::mask::fit_to;
+use tch::{Device, Kind, Tensor};
+
+use super::data::{NamedScene, cube_tensor, mask_tensor};
+use crate::arch::layers::{shear, unshear_snapshot};
+use crate::arch::{MaskForm, Network};
+
+/// A scene's figure.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct SceneScore {
+    /// The scene.
+    pub name: String,
+    /// Whole cube, peak 1, the estimate not clamped; in dB.
+    pub psnr_unit_peak: f64,
+}
+
+/// Mean over scenes.
+pub fn mean(scores: &[SceneScore]) -> f64 {
+    scores.iter().map(|score| score.psnr_unit_peak).sum::<f64>() / scores.len().max(1) as f64
+}
+
+/// What a network takes of a scene seen through a mask without noise: features and mask, for a batch of one.
+///
+/// Networks for the real instrument take the snapshot clipped to [0, 1], divided by its maximum, times the peak; their
+/// estimate is in that scale, too, so the truth has to be scaled alike: the third value is that factor.
+pub fn network_input(
+    cube: &Cube,
+    mask: &Mask,
+    instrument: &InstrumentDescription,
+    form: MaskForm,
+    device: Device,
+) -> (Tensor, Option<Tensor>, f64) {
+    let (mask, _) = fit_to(mask, cube.rows(), cube.columns());
+    let plane = mask_tensor(&mask).to_device(device);
+    let truth = cube_tensor(cube).to_device(device);
+    let (bands, step) = (cube.bands() as i64, instrument.step() as i64);
+    let repeated = plane.expand([1, bands, cube.rows() as i64, cube.columns() as i64], false);
+    let sheared = shear(&(truth.unsqueeze(0) * &repeated), step);
+    let snapshot = sheared.sum_dim_intlist(1, false, Kind::Float);
+    let (features, factor) = match instrument.network_input {
+        InputConvention::Unsheared { gain } => {
+            (unshear_snapshot(&(snapshot / bands as f64 * f64::from(gain)), bands, step), 1.0)
+        }
+        InputConvention::Normalised { peak } => {
+            // In training the network sees 1.2 · 2 / bands times the sum.
+            let largest = snapshot.max().double_value(&[]).max(1e-12);
+            let factor = f64::from(peak) / largest;
+            (snapshot * factor, factor * bands as f64 / 2.4)
+        }
+    };
+    let mask = match form {
+        MaskForm::None => None,
+        MaskForm::Plain => Some(repeated.contiguous()),
+        MaskForm::Sheared => Some(shear(&repeated, step)),
+    };
+    (features, mask, factor)
+}
+
+/// Peak signal-to-noise ratio of whole cubes at peak 1, in dB.
+pub fn psnr_unit_peak(truth: &Tensor, estimate: &Tensor) -> f64 {
+    let error = truth.to_kind(Kind::Double) - estimate.to_kind(Kind::Double);
+    -10.0 * error.square().mean(Kind::Double).double_value(&[]).log10()
+}
+
+/// Scores of all scenes; `seen` gets every truth and estimate `[band, row, column]` on the CPU.
+pub fn validate(
+    network: &dyn Network,
+    scenes: &[NamedScene],
+    mask: &Mask,
+    instrument: &InstrumentDescription,
+    device: Device,
+    mut seen: impl FnMut(usize, &Tensor, &Tensor),
+) -> Vec<SceneScore> {
+    let score = |(i, scene): (usize, &NamedScene)| {
+        tch::no_grad(|| {
+            let (features, mask, factor) =
+                network_input(&scene.cube, mask, instrument, network.mask_form(), device);
+            let estimate = network.forward(&features, mask.as_ref(), false).squeeze_dim(0) / factor;
+            let estimate = estimate.to_kind(Kind::Float).to_device(Device::Cpu);
+            let truth = cube_tensor(&scene.cube);
+            seen(i, &truth, &estimate);
+            SceneScore { name: scene.name.clone(), psnr_unit_peak: psnr_unit_peak(&truth, &estimate) }
+        })
+    };
+    scenes.iter().enumerate().map(score).collect()
+}
