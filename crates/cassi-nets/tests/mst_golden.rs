@@ -252,7 +252,7 @@ fn any_size_bands_step_and_width() {
             let mask = random(&[1, bands, rows, columns + step * (bands - 1)]);
             let out = evaluate(&*network, &random(&[2, bands, rows, columns]), Some(&mask));
             assert_eq!(out.size(), [2, bands, rows, columns]);
-            assert!(out.isfinite().all().int64_value(&[]) == 1);
+            assert_eq!(out.isfinite().all().int64_value(&[]), 1);
         }
     }
 }

@@ -237,7 +237,7 @@ pub(crate) fn shear(cube: &Tensor, step: i64) -> Tensor {
     let (n, bands, rows, columns) = cube.size4().expect("[n, band, row, column]");
     let frame = Tensor::zeros([n, bands, rows, columns + step * (bands - 1)], (cube.kind(), cube.device()));
     for b in 0..bands {
-        let _ = frame.select(1, b).narrow(2, step * b, columns).copy_(&cube.select(1, b));
+        frame.select(1, b).narrow(2, step * b, columns).copy_(&cube.select(1, b));
     }
     frame
 }

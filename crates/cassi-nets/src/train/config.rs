@@ -543,7 +543,7 @@ impl TrainConfig {
             (
                 self.stages
                     .iter()
-                    .all(|s| s.batch > 0 && s.crop.size().iter().all(|&n| n >= 16 && n % 8 == 0)),
+                    .all(|s| s.batch > 0 && s.crop.size().iter().all(|&n| n >= 16 && n.is_multiple_of(8))),
                 "stages: crops of at least 16, in multiples of 8, and a batch of at least 1",
             ),
             (self.validation.as_ref().is_none_or(|v| v.every > 0), "validation.every: at least 1"),

@@ -1,8 +1,8 @@
 //! Training networks: `cassi train`.
 //!
-//! Scenes and masks lie packed in the memory of the training device ([`data`]); each step draws its batch there
-//! ([`sample`]), so that nothing waits for a disk. Gradients come from data-parallel workers ([`workers`]), one flat
-//! Adam step follows ([`optimiser`]), and everything needed to go on after a kill is in one file ([`checkpoint`]).
+//! Scenes and masks lie packed in the memory of the training device ([`data`]); each step draws its batch there, so
+//! that nothing waits for a disk. Gradients come from data-parallel workers, one flat Adam step follows, and
+//! everything needed to go on after a kill is in one file.
 
 mod checkpoint;
 mod config;

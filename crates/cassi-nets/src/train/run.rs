@@ -312,7 +312,7 @@ impl<'a> Training<'a> {
                 }
                 events(event);
             }
-            let validate = config.validation.as_ref().is_some_and(|v| done % v.every == 0);
+            let validate = config.validation.as_ref().is_some_and(|v| done.is_multiple_of(v.every));
             if validate || (ended && !interrupted) {
                 self.read_losses(&mut pending, &mut meter)?;
                 let patience = config.validation.as_ref().map_or(0, |v| v.patience);
@@ -320,7 +320,7 @@ impl<'a> Training<'a> {
                 ended |= patience > 0 && self.progress.stale >= patience;
                 self.progress.seconds = meter.seconds();
             }
-            if done % config.checkpoint_every == 0 || ended {
+            if done.is_multiple_of(config.checkpoint_every) || ended {
                 self.read_losses(&mut pending, &mut meter)?;
                 let path = self.out.join(checkpoint::FILE);
                 checkpoint::write(&path, &self.store, &self.optimiser, &self.progress, config)?;

@@ -83,7 +83,7 @@ fn range(name: &str, shape: &[i64]) -> (f64, f64) {
         "num_batches_tracked" => (0.0, 0.0),
         "running_var" => (1.0, 0.5),
         "running_mean" => (0.0, 0.1),
-        "beta" => (2.0, 1.0),
+        "rescale" | "beta" => (2.0, 1.0),
         "k" | "gain" => (1.0, 0.1),
         "b" | "bias" => (0.0, 0.1),
         "weight" if shape.len() == 1 && before.contains("prelu") => (0.25, 0.1),
