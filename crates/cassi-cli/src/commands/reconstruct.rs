@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::bail;
-use cassi_core::{NoiseLevel, Problem, Reconstruction, Reconstructor};
+use cassi_core::{InstrumentDescription, NoiseLevel, Problem, Reconstruction, Reconstructor, Snapshot};
 use cassi_io::Metadata;
-use cassi_optics::SdCassi;
+use cassi_optics::{SdCassi, detector};
 
 use super::Outcome;
 use crate::context::{self, Context};
@@ -41,7 +41,7 @@ pub(crate) struct Args {
     /// The weights of a network (.safetensors, .pth; .cbin for the binarized ones)
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// Standard deviation of the noise in the snapshot [default: estimated]
+    /// Standard deviation of the noise in the snapshot [default: as its file says, else estimated]
     #[arg(long, value_name = "SIGMA")]
     noise_level: Option<f64>,
     /// A cube to start from
@@ -86,7 +86,7 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         instrument: &instrument,
         operator: operator.as_ref().map(|operator| operator as _),
         mask: mask.as_ref(),
-        noise: args.noise_level.map_or(NoiseLevel::Unknown, NoiseLevel::Known),
+        noise: noise_level(args.noise_level, &metadata, &snapshot, &instrument)?,
         warm_start: warm_start.as_ref().map(|(cube, _, _)| cube),
     };
     let (mut result, times) = repeat(method.as_ref(), &problem, args.repeat, context)?;
@@ -131,6 +131,21 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         ));
     }
     Ok(Outcome::Done)
+}
+
+/// The noise level given; else that of the noise which the snapshot's own file states; else unknown.
+fn noise_level(
+    given: Option<f64>,
+    metadata: &Metadata,
+    snapshot: &Snapshot,
+    instrument: &InstrumentDescription,
+) -> anyhow::Result<NoiseLevel> {
+    if let Some(sigma) = given {
+        return Ok(NoiseLevel::Known(sigma));
+    }
+    let Some(toml) = &metadata.instrument else { return Ok(NoiseLevel::Unknown) };
+    let stated = cassi_optics::parse_instrument(toml, "the snapshot's own file")?.camera.noise;
+    Ok(NoiseLevel::Known(detector::noise_sigma(stated, snapshot, instrument.bands())))
 }
 
 /// Runs a method `n` times with progress on the first; returns the last result and every time.

@@ -56,8 +56,11 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let simulated = cassi_optics::simulate(&cube, &instrument, &mask, noise, context.seed)?;
     context.say_all(&simulated.notes);
     let snapshot = simulated.snapshot;
+    // The file says which noise it has, so that methods need not guess.
+    let mut described = instrument.clone();
+    described.camera.noise = noise;
     let metadata = Metadata {
-        instrument: Some(cassi_optics::to_toml(&instrument)),
+        instrument: Some(cassi_optics::to_toml(&described)),
         provenance: Some(context.provenance(&files)?),
         ..Metadata::default()
     };
