@@ -91,7 +91,7 @@ mod torch {
 
     /// A figure in MB from the operating system, e.g. `VmHWM`, the peak of resident memory.
     fn memory_mb(key: &str) -> Option<f64> {
-        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let status = cassi_io::read_text("/proc/self/status".as_ref()).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
         Some(line.split_whitespace().next()?.parse::<f64>().ok()? * 1024.0 / 1e6)
     }

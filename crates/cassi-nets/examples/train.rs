@@ -26,7 +26,7 @@ fn start() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     let [config, out] = &plain[..] else { return Err("expected CONFIG.toml and an output folder".into()) };
-    let config = TrainConfig::parse(&std::fs::read_to_string(config)?, config)?;
+    let config = TrainConfig::parse(&cassi_io::read_text(config.as_ref())?, config)?;
     let report = run(&config, Path::new(out), &options, &mut show)?;
     println!(
         "{} steps, {:.0} s, {} samples; {}",

@@ -8,7 +8,7 @@ use cassi_nets::train::TrainConfig;
 
 fn config(name: &str) -> TrainConfig {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments/train").join(name);
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text = cassi_io::read_text(&path).unwrap_or_else(|error| panic!("{error}"));
     TrainConfig::parse(&text, name).unwrap_or_else(|error| panic!("{error}"))
 }
 

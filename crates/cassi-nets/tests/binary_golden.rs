@@ -17,7 +17,7 @@ const TOLERANCE: f64 = 1e-4;
 fn names_and_shapes_are_those_of_the_published_checkpoints() {
     for method in METHODS {
         let path = golden_path(&format!("{}_sim_names.json", published(method)));
-        let text = std::fs::read_to_string(path).expect("a list of names");
+        let text = cassi_io::read_text(&path).expect("a list of names");
         let list: Vec<serde_json::Value> = serde_json::from_str(&text).expect("JSON");
         let expected: HashMap<String, Vec<usize>> = (list.iter())
             .map(|entry| {

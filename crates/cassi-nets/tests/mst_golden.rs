@@ -75,7 +75,7 @@ fn names_and_shapes_are_those_of_the_published_checkpoints() {
     for method in METHODS {
         for layout in [Layout::Standard, Layout::TsaReal] {
             let name = format!("{}_names.json", published(method, layout));
-            let text = std::fs::read_to_string(golden_path(&name)).expect("a list of names");
+            let text = cassi_io::read_text(&golden_path(&name)).expect("a list of names");
             let list: Vec<serde_json::Value> = serde_json::from_str(&text).expect("JSON");
             let entry = |e: &serde_json::Value| {
                 let shape: Vec<usize> = serde_json::from_value(e["shape"].clone()).expect("a shape");

@@ -117,6 +117,8 @@ const REPORT_SECONDS: f64 = 10.0;
 /// Trains a network as configured; everything is written below `out`. If `out` holds a checkpoint of the same
 /// configuration, the training goes on from there.
 ///
+/// Run one training at a time in a process: libtorch's random generator is shared by all threads.
+///
 /// # Errors
 /// Bad data, a device that is not there, memory that does not suffice, a loss that is no number.
 pub fn run(

@@ -59,6 +59,7 @@ impl Workers {
         let start = |_| {
             let (jobs, incoming) = channel::<Job>();
             let (outgoing, answers) = channel();
+            let (built, ready) = channel();
             let (plan, values) = (plan.clone(), values.shallow_clone());
             let buffers: Vec<_> = buffers.iter().map(|(name, t)| (name.clone(), t.shallow_clone())).collect();
             let thread = std::thread::spawn(move || {
@@ -73,6 +74,8 @@ impl Workers {
                 for (name, buffer) in &buffers {
                     variables[name].shallow_clone().set_data(buffer);
                 }
+                // Whoever started this worker has gone already only if the training is being given up.
+                let _ = built.send(());
                 for job in incoming {
                     let answer = catch_unwind(AssertUnwindSafe(|| {
                         let mut total = Tensor::zeros([], (Kind::Float, plan.device));
@@ -102,6 +105,8 @@ impl Workers {
                     }
                 }
             });
+            // Building draws from libtorch's generator, which the batches seed: not beside one another.
+            let _ = ready.recv();
             Worker { jobs, answers, thread }
         };
         Ok(Self((0..count.max(1)).map(start).collect()))
