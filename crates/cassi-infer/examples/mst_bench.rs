@@ -58,8 +58,9 @@ fn main() {
         let peak =
             status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("").trim().to_string();
         println!(
-            r#"{{"network":"{}","rows":{rows},"columns":{columns},"threads":{},"seconds":{:.4},"smallest":{:.4},"mask_seconds":{preparing:.3},"peak":"{peak}"}}"#,
+            r#"{{"network":"{}","rows":{rows},"columns":{columns},"kernel":"{}","threads":{},"seconds":{:.4},"smallest":{:.4},"mask_seconds":{preparing:.3},"peak":"{peak}"}}"#,
             variant.name(),
+            network.kernel_name(),
             rayon::current_num_threads(),
             times[times.len() / 2],
             times[0],

@@ -203,6 +203,11 @@ impl MstNetwork {
         self.bands
     }
 
+    /// The name of the kernel that this CPU runs the network on, e.g. `avx2`.
+    pub fn kernel_name(&self) -> &'static str {
+        best().name
+    }
+
     /// Rows and columns are padded to a multiple of this.
     fn multiple(&self) -> usize {
         if self.variant == Variant::MstPp { 8 } else { 1 << self.bodies[0].stages() }
@@ -375,5 +380,63 @@ impl MstNetwork {
         pong.data.copy_from_slice(&shallow.data);
         convolve(kernel, &[ping.view()], conv_out, None, 3, 1, 1, After::Add, pong, &scratch.buffers);
         Ok(pong.to_bands(self.bands, rows, columns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cassi_core::{Tensor, random::Stream};
+
+    use super::super::kernels::KERNELS;
+    use super::*;
+
+    fn random_network(variant: Variant) -> MstNetwork {
+        let network =
+            |tensors: &NamedTensors| MstNetwork::from_tensors(tensors, variant, Layout::Standard, 28, 2);
+        let names = network(&NamedTensors::new()).unwrap_err().missing;
+        let empty = names.into_iter().map(|name| (name, Tensor::new(vec![0], Vec::new()).unwrap()));
+        let shapes = network(&empty.collect()).unwrap_err().misshaped;
+        let mut stream = Stream::new(1, "test/weights", 0);
+        let tensors: NamedTensors = (shapes.into_iter())
+            .map(|(name, _, shape)| {
+                let fan_in: usize = shape.iter().skip(1).product();
+                let data = (0..shape.iter().product::<usize>())
+                    .map(|_| (stream.normal() / (fan_in.max(1) as f64).sqrt()) as f32)
+                    .collect();
+                (name, Tensor::new(shape, data).unwrap())
+            })
+            .collect();
+        network(&tensors).unwrap()
+    }
+
+    #[test]
+    fn every_kernel_equals_portable() {
+        let portable = KERNELS.last().expect("portable stands last");
+        assert_eq!(portable.name, "portable");
+        for variant in [Variant::MstS, Variant::MstPp] {
+            let network = random_network(variant);
+            // Sizes that leave tails of rows, of tiles of 64 columns and of blocks of 6 pixels.
+            for (rows, columns) in [(8, 8), (19, 70), (33, 41)] {
+                let mut stream = Stream::new(2, "test/input", (rows * columns) as u64);
+                let x = Array3::from_shape_fn((28, rows, columns), |_| stream.uniform() as f32);
+                let mask = ndarray::Array2::from_shape_fn((rows, columns), |_| stream.uniform() as f32);
+                let plain = Some(MaskInput::Plain(mask.view()));
+                let prepared = network.prepare_mask(plain, rows, columns, MaskShift::Level).unwrap();
+                let run =
+                    |kernel| network.run_on(kernel, x.view(), &prepared, &mut Workspace::default()).unwrap();
+                let expected = run(portable);
+                let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
+                for kernel in KERNELS {
+                    if !(kernel.available)() {
+                        assert_ne!(std::env::var("CASSI_REQUIRE_ISA").as_deref(), Ok(kernel.name));
+                        continue;
+                    }
+                    // Fused multiply-adds round once instead of twice; the goldens move by the same 1e-5.
+                    for (a, b) in run(kernel).iter().zip(&expected) {
+                        assert!((a - b).abs() <= 1e-5 * largest, "{}: {a} against {b}", kernel.name);
+                    }
+                }
+            }
+        }
     }
 }
