@@ -1,7 +1,5 @@
 //! What can go wrong while a report is made.
 
-use std::path::PathBuf;
-
 use cassi_core::ShapeError;
 
 /// A report that could not be made. Nothing half-written is left under a final name.
@@ -69,11 +67,6 @@ pub enum ReportError {
     #[error("cannot code a picture as PNG: {0}")]
     Encode(#[from] image::ImageError),
     /// A file that could not be written.
-    #[error("{path}: cannot write")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Write(#[from] cassi_io::IoError),
 }

@@ -1,11 +1,9 @@
 //! Writing the whole report into a folder.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use cassi_core::colour::Renderer;
+use cassi_io::write_bytes;
 use rayon::prelude::*;
 
 use crate::{
@@ -25,18 +23,6 @@ pub struct Written {
     pub page: Option<PathBuf>,
     /// The figures of every estimate of every scene.
     pub rows: Vec<Row>,
-}
-
-/// Writes through a neighbour and a rename: a reader, or a stop midway, never meets half a file.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
-    let error = |source| ReportError::Write { path: path.to_path_buf(), source };
-    let mut part = path.as_os_str().to_owned();
-    part.push(format!(".{}.part", std::process::id()));
-    let part = PathBuf::from(part);
-    fs::write(&part, bytes).and_then(|()| fs::rename(&part, path)).map_err(|source| {
-        let _ = fs::remove_file(&part);
-        error(source)
-    })
 }
 
 /// File names from titles: small letters, digits and dashes; equal ones are numbered.
@@ -87,12 +73,12 @@ fn draw<D: Drawing>(
     let base = stem.as_os_str().to_string_lossy();
     if options.svg {
         let path = PathBuf::from(format!("{base}-{name}.svg"));
-        write(&path, figures::to_svg(name, drawing)?.as_bytes())?;
+        write_bytes(&path, figures::to_svg(name, drawing)?.as_bytes())?;
         files.push(path);
     }
     if options.png {
         let path = PathBuf::from(format!("{base}-{name}.png"));
-        write(&path, &figures::to_png(name, drawing)?)?;
+        write_bytes(&path, &figures::to_png(name, drawing)?)?;
         files.push(path);
     }
     Ok(files)
@@ -138,7 +124,7 @@ pub fn write_comparison(
     scenes.iter().try_for_each(|scene| scene.check(options))?;
     let drawings = folder.join("figures");
     let make = if options.svg || options.png { drawings.as_path() } else { folder };
-    fs::create_dir_all(make).map_err(|source| ReportError::Write { path: make.to_path_buf(), source })?;
+    cassi_io::ensure_folder(make)?;
 
     let rows: Vec<Vec<Row>> = scenes.iter().map(Comparison::rows).collect();
     let plans: Vec<Plan> = scenes.par_iter().map(|scene| plan(scene, options)).collect();
@@ -156,14 +142,14 @@ pub fn write_comparison(
             ("metrics.tex", tables::latex(&rows)),
         ] {
             let path = folder.join(name);
-            write(&path, content.as_bytes())?;
+            write_bytes(&path, content.as_bytes())?;
             files.push(path);
         }
     }
     let page = if options.page {
         let path = folder.join("report.html");
         let views: Vec<_> = plans.into_iter().map(|p| (p.renderer, p.points)).collect();
-        write(&path, page::page(scenes, &rows, &views).as_bytes())?;
+        write_bytes(&path, page::page(scenes, &rows, &views).as_bytes())?;
         files.push(path.clone());
         Some(path)
     } else {
