@@ -53,6 +53,9 @@ fn show(event: Event) {
             for score in &scores {
                 println!("  {:32} {:6.2} dB", score.name, score.psnr_unit_peak);
             }
+            if scores.is_empty() {
+                return;
+            }
             let mark = if best { " (best)" } else { "" };
             println!("step {step}: validation psnr_unit_peak {:.3} dB{mark}", mean(&scores));
         }
