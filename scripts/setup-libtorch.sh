@@ -2,7 +2,7 @@
 # Puts the CPU half of libtorch 2.11.0 into .libtorch/, from the hashed PyPI wheels; does nothing when it is there.
 #
 # An existing LIBTORCH (a folder with include/ and lib/, build-version 2.11.0, no libtorch_cuda.so) is linked to
-# instead. Building always happens against a CPU layout; a CUDA PyTorch 2.11.0 is named at run time (docs/torch.md).
+# instead. Building always happens against a CPU layout; a CUDA PyTorch 2.11.0 is named at run time (docs/training.md).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 version=2.11.0

@@ -1,1 +1,52 @@
-fn main() {}
+//! The command `cassi`: simulate, reconstruct, evaluate and compare snapshot spectral cameras and methods.
+//!
+//! This crate parses arguments, opens files, calls the libraries and prints; it decides nothing about optics or
+//! mathematics. Each sub-command is a module of [`commands`]; what they share is in [`context`] (messages, progress,
+//! provenance), [`inputs`] (files and instruments) and [`registry`] (methods by name).
+//!
+//! Exit codes: 0 done; 1 a check or some jobs failed; 2 bad input or usage.
+
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))] // files are opened by cassi-io alone
+
+mod cli;
+mod commands;
+mod config;
+mod context;
+mod inputs;
+mod registry;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // A reader that closes the pipe early (`cassi info ... | head`) ends us quietly, as it does other tools.
+    context::restore_default_sigpipe();
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    let (cli, context) = match cli::parse(arguments) {
+        Ok(parsed) => parsed,
+        Err(cli::ParseError::Clap(error)) => {
+            // Help and version go to standard output and are no failure.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+        Err(cli::ParseError::Config(error)) => return fail(&error),
+    };
+    match commands::run(cli.command, &context) {
+        Ok(commands::Outcome::Done) => ExitCode::SUCCESS,
+        Ok(commands::Outcome::CheckFailed) => ExitCode::from(1),
+        Err(error) => fail(&error),
+    }
+}
+
+/// Prints one error, with what lies behind it, and returns the exit code of bad input.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    // Many typed errors already tell their source; a cause is shown only if it adds something.
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    eprintln!("error: {text}");
+    ExitCode::from(2)
+}

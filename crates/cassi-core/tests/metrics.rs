@@ -1,7 +1,7 @@
 //! Every figure against `tests/golden/metrics.*` (values of the reference code in all conventions), and what the
 //! goldens do not hold: equal cubes, unequal shapes, names and order of the JSON.
 
-use std::{fs::File, io::Read, path::PathBuf};
+use std::io::{Cursor, Read};
 
 use cassi_core::{
     Cube, Wavelengths,
@@ -10,13 +10,12 @@ use cassi_core::{
 use ndarray::Array3;
 use serde_json::Value;
 
-fn golden(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name)
-}
+const ARRAYS: &[u8] = include_bytes!("../../../tests/golden/metrics.npz");
+const VALUES: &str = include_str!("../../../tests/golden/metrics.json");
 
 /// Reads one array `[1, 28, 48, 40]` of the archive: NPY version 1.0, float32, little-endian, C order.
 fn cube(name: &str) -> Cube {
-    let mut archive = zip::ZipArchive::new(File::open(golden("metrics.npz")).unwrap()).unwrap();
+    let mut archive = zip::ZipArchive::new(Cursor::new(ARRAYS)).unwrap();
     let mut bytes = Vec::new();
     archive.by_name(&format!("{name}.npy")).unwrap().read_to_end(&mut bytes).unwrap();
     let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
@@ -30,7 +29,7 @@ fn cube(name: &str) -> Cube {
 }
 
 fn values() -> Value {
-    serde_json::from_reader(File::open(golden("metrics.json")).unwrap()).unwrap()
+    serde_json::from_str(VALUES).unwrap()
 }
 
 /// Tolerances of the golden material's own description: 1e-3 dB for PSNR, 1e-5 for SSIM, 1e-3 degrees for SAM, 1e-4

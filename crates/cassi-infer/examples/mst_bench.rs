@@ -28,16 +28,21 @@ fn random_weights(variant: Variant) -> NamedTensors {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let number = |at: usize, usual: usize| arguments.get(at).map_or(usual, |text| text.parse().expect("a number"));
+    let number =
+        |at: usize, usual: usize| arguments.get(at).map_or(usual, |text| text.parse().expect("a number"));
     let (rows, columns, repeat) = (number(1, 256), number(2, 256), number(3, 9));
-    let wanted = |variant: &Variant| arguments.first().is_none_or(|name| name == "all" || name == variant.name());
+    let wanted =
+        |variant: &Variant| arguments.first().is_none_or(|name| name == "all" || name == variant.name());
     for variant in Variant::ALL.into_iter().filter(wanted) {
-        let network = MstNetwork::from_tensors(&random_weights(variant), variant, Layout::Standard, 28, 2).unwrap();
-        let x = Array3::from_shape_fn((28, rows, columns), |(b, r, c)| ((b * 5 + r * 3 + c) % 17) as f32 / 17.0);
+        let network =
+            MstNetwork::from_tensors(&random_weights(variant), variant, Layout::Standard, 28, 2).unwrap();
+        let x =
+            Array3::from_shape_fn((28, rows, columns), |(b, r, c)| ((b * 5 + r * 3 + c) % 17) as f32 / 17.0);
         let mask = Array2::from_shape_fn((rows, columns), |(r, c)| ((r * 7 + c * 3) % 5) as f32 / 4.0);
         let start = Instant::now();
-        let prepared =
-            network.prepare_mask(Some(MaskInput::Plain(mask.view())), rows, columns, MaskShift::Level).unwrap();
+        let prepared = network
+            .prepare_mask(Some(MaskInput::Plain(mask.view())), rows, columns, MaskShift::Level)
+            .unwrap();
         let preparing = start.elapsed().as_secs_f64();
         let mut workspace = Workspace::default();
         let mut times: Vec<f64> = (0..=repeat)
@@ -50,10 +55,12 @@ fn main() {
             .collect();
         times.sort_by(f64::total_cmp);
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("").trim().to_string();
+        let peak =
+            status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("").trim().to_string();
         println!(
-            r#"{{"network":"{}","rows":{rows},"columns":{columns},"threads":{},"seconds":{:.4},"smallest":{:.4},"mask_seconds":{preparing:.3},"peak":"{peak}"}}"#,
+            r#"{{"network":"{}","rows":{rows},"columns":{columns},"kernel":"{}","threads":{},"seconds":{:.4},"smallest":{:.4},"mask_seconds":{preparing:.3},"peak":"{peak}"}}"#,
             variant.name(),
+            network.kernel_name(),
             rayon::current_num_threads(),
             times[times.len() / 2],
             times[0],

@@ -18,6 +18,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))] // files are opened by cassi-io alone
+
 pub mod binary;
 mod error;
 pub mod float;

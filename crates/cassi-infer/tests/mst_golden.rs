@@ -81,7 +81,12 @@ fn mask2d(inputs: &NamedTensors, size: &str) -> Array2<f32> {
     array(inputs, &format!("mask2d_{size}")).squeeze().into_dimensionality::<Ix2>().unwrap()
 }
 
-fn run(network: &MstNetwork, x: ArrayView3<'_, f32>, mask: Option<MaskInput<'_>>, shift: MaskShift) -> Array3<f32> {
+fn run(
+    network: &MstNetwork,
+    x: ArrayView3<'_, f32>,
+    mask: Option<MaskInput<'_>>,
+    shift: MaskShift,
+) -> Array3<f32> {
     let (_, rows, columns) = x.dim();
     let prepared = network.prepare_mask(mask, rows, columns, shift).unwrap();
     network.run(x, &prepared, &mut Workspace::default()).unwrap()
@@ -107,15 +112,22 @@ fn mst_of_every_depth() {
     let Some(path) = golden("net_inputs.npz") else { return };
     let inputs = cassi_io::read_tensors(&path).unwrap();
     for (variant, file) in [(Variant::MstS, "mst_s"), (Variant::MstM, "mst_m"), (Variant::MstL, "mst_l")] {
-        let Some(network) = rule_network(&format!("{file}_names.json"), variant, Layout::Standard) else { return };
+        let Some(network) = rule_network(&format!("{file}_names.json"), variant, Layout::Standard) else {
+            return;
+        };
         let Some(path) = golden(&format!("{file}_small.npz")) else { return };
         let outputs = cassi_io::read_tensors(&path).unwrap();
         for size in [32, 64] {
             let (x, mask) = (cube(&inputs, &format!("x_{size}")), mask2d(&inputs, &size.to_string()));
             let found = run(&network, x.view(), Some(MaskInput::Plain(mask.view())), MaskShift::Official);
-            assert_close(found.view(), cube(&outputs, &format!("out_{size}")).view(), &format!("{file} {size}"));
+            assert_close(
+                found.view(),
+                cube(&outputs, &format!("out_{size}")).view(),
+                &format!("{file} {size}"),
+            );
             let sheared = shear::shear_mask(mask.view(), 28, 2);
-            let again = run(&network, x.view(), Some(MaskInput::Sheared(sheared.view())), MaskShift::Official);
+            let again =
+                run(&network, x.view(), Some(MaskInput::Sheared(sheared.view())), MaskShift::Official);
             assert!(again == found, "a mask sheared by the caller gives other numbers");
         }
         if variant == Variant::MstS {
@@ -148,7 +160,9 @@ fn mst_at_the_size_of_the_benchmark() {
 fn mst_plus_plus_and_the_real_variants() {
     let Some(path) = golden("net_inputs.npz") else { return };
     let inputs = cassi_io::read_tensors(&path).unwrap();
-    let Some(network) = rule_network("mst_plus_plus_names.json", Variant::MstPp, Layout::Standard) else { return };
+    let Some(network) = rule_network("mst_plus_plus_names.json", Variant::MstPp, Layout::Standard) else {
+        return;
+    };
     let Some(path) = golden("mst_plus_plus_small.npz") else { return };
     let outputs = cassi_io::read_tensors(&path).unwrap();
     for size in ["16", "32", "30x36"] {
@@ -163,14 +177,20 @@ fn mst_plus_plus_and_the_real_variants() {
         (Variant::MstPp, "mst_plus_plus_real", &["30", "32"]),
     ];
     for (variant, file, sizes) in real {
-        let Some(network) = rule_network(&format!("{file}_names.json"), variant, Layout::TsaReal) else { return };
+        let Some(network) = rule_network(&format!("{file}_names.json"), variant, Layout::TsaReal) else {
+            return;
+        };
         let Some(path) = golden(&format!("{file}_small.npz")) else { return };
         let outputs = cassi_io::read_tensors(&path).unwrap();
         for size in sizes {
             let y = array(&inputs, &format!("y_real_{size}")).squeeze().into_dimensionality::<Ix2>().unwrap();
             let windows = shear::unshear_snapshot(y.view(), 28, 2);
             let found = run(&network, windows.view(), None, MaskShift::Level);
-            assert_close(found.view(), cube(&outputs, &format!("out_{size}")).view(), &format!("{file} {size}"));
+            assert_close(
+                found.view(),
+                cube(&outputs, &format!("out_{size}")).view(),
+                &format!("{file} {size}"),
+            );
         }
     }
 }
@@ -215,16 +235,22 @@ fn wrong_weights_are_named() {
     assert_eq!(error.unexpected, ["stranger"]);
     assert_eq!(error.misshaped[0].0, "mapping.weight");
     let text = error.to_string();
-    assert!(text.contains("embedding.weight") && text.contains("stranger") && text.contains("[28, 28, 3, 3]"), "{text}");
+    assert!(
+        text.contains("embedding.weight") && text.contains("stranger") && text.contains("[28, 28, 3, 3]"),
+        "{text}"
+    );
 }
 
 #[test]
 fn a_batch_of_odd_sizes_keeps_its_shape() {
     let Some(network) = rule_network("mst_s_names.json", Variant::MstS, Layout::Standard) else { return };
     for (rows, columns) in [(30, 33), (17, 64), (65, 19)] {
-        let x = Array4::from_shape_fn((1, 28, rows, columns), |(_, b, r, c)| ((b + 3 * r + 7 * c) % 11) as f32 / 11.0);
+        let x = Array4::from_shape_fn((1, 28, rows, columns), |(_, b, r, c)| {
+            ((b + 3 * r + 7 * c) % 11) as f32 / 11.0
+        });
         let mask = Array2::from_shape_fn((rows, columns), |(r, c)| ((r * c) % 3) as f32 / 2.0);
-        let found = run(&network, x.index_axis(Axis(0), 0), Some(MaskInput::Plain(mask.view())), MaskShift::Level);
+        let found =
+            run(&network, x.index_axis(Axis(0), 0), Some(MaskInput::Plain(mask.view())), MaskShift::Level);
         assert_eq!(found.dim(), (28, rows, columns));
         assert!(found.iter().all(|v| v.is_finite()));
     }

@@ -89,7 +89,7 @@ fn the_receptive_field_is_wide() {
     let network = network(Method::BiSrNet, Layout::TsaReal);
     let (rows, columns) = (96, 16);
     let mut snapshot = image(rows * (columns + 54), 5);
-    let mut run = |snapshot: &[f32]| {
+    let run = |snapshot: &[f32]| {
         let mut cube = vec![0.0; 28 * rows * columns];
         network.run(Input::Real { snapshot, rows, columns }, &mut Workspace::default(), &mut cube).unwrap();
         cube

@@ -18,6 +18,8 @@
 //! # Ok::<(), cassi_optics::OpticsError>(())
 //! ```
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))] // files are opened by cassi-io alone
+
 #[cfg(test)]
 mod catalogue;
 mod convention;

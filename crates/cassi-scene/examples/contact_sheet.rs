@@ -1,10 +1,10 @@
-//! Renders scenes of every kind side by side, one row a kind, as a binary PPM.
+//! Renders scenes of every kind side by side, one row a kind, as a binary PPM on standard output.
 //!
 //! ```text
-//! cargo run --release -p cassi-scene --example contact_sheet -- SHEET.ppm [COUNT] [FIRST_SEED] [SIDE]
+//! cargo run --release -p cassi-scene --example contact_sheet -- [COUNT] [FIRST_SEED] [SIDE] > SHEET.ppm
 //! ```
 
-use std::time::Instant;
+use std::{io::Write, time::Instant};
 
 use cassi_core::{Wavelengths, colour::Renderer};
 use cassi_scene::{Kind, SceneRecipe};
@@ -12,7 +12,6 @@ use ndarray::Array3;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let path = arguments.next().expect("usage: contact_sheet SHEET.ppm [COUNT] [FIRST_SEED] [SIDE]");
     let mut number = |default: usize| arguments.next().map_or(default, |a| a.parse().expect("a number"));
     let (count, first, side) = (number(4), number(0), number(256));
     let grid = Wavelengths::benchmark();
@@ -24,7 +23,7 @@ fn main() {
             let cube = SceneRecipe::new(kind, (first + k) as u64).with_size(side, side).render(&grid);
             let seconds = start.elapsed().as_secs_f64();
             let mean = cube.as_slice().iter().sum::<f32>() / cube.as_slice().len() as f32;
-            println!("{kind} {}: {:.1} ms, mean {mean:.3}", first + k, 1e3 * seconds);
+            eprintln!("{kind} {}: {:.1} ms, mean {mean:.3}", first + k, 1e3 * seconds);
             let exposure = renderer.auto_exposure(&cube).expect("the grid of the renderer").min(2.0);
             let picture =
                 renderer.clone().with_exposure(exposure).render(&cube).expect("the grid of the renderer");
@@ -35,5 +34,5 @@ fn main() {
     }
     let mut bytes = format!("P6\n{} {}\n255\n", sheet.shape()[1], sheet.shape()[0]).into_bytes();
     bytes.extend(sheet.iter());
-    std::fs::write(&path, bytes).unwrap_or_else(|error| panic!("{path}: {error}"));
+    std::io::stdout().write_all(&bytes).expect("standard output takes the sheet");
 }

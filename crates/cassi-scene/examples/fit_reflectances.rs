@@ -1,8 +1,8 @@
 //! Fits the reflectance model of this crate to measured reflectances and prints the table.
 //!
 //! ```text
-//! cargo run --release -p cassi-scene --example fit_reflectances -- \
-//!     "$CASSI_SHARED/spectra/reflectances_400_700_5nm.csv" > crates/cassi-scene/data/reflectance_model.csv
+//! cargo run --release -p cassi-scene --example fit_reflectances \
+//!     < "$CASSI_SHARED/spectra/reflectances_400_700_5nm.csv" > crates/cassi-scene/data/reflectance_model.csv
 //! ```
 //! Input: one header line, then `set,index,r400,r405..r700`. Each reflectance is limited to [0.005, 0.995] and mapped
 //! by the logit; sets are weighted by the root of their size, so that 1,600 paint chips do not drown 170 leaves and
@@ -16,8 +16,7 @@ const COMPONENTS: usize = 10;
 const CLUSTERS: usize = 24;
 
 fn main() {
-    let path = std::env::args().nth(1).expect("usage: fit_reflectances FILE.csv");
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let text = std::io::read_to_string(std::io::stdin()).expect("a table on standard input");
     let mut sets = Vec::new();
     let mut logits: Vec<[f64; BANDS]> = Vec::new();
     for line in text.lines().skip(1) {

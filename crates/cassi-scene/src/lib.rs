@@ -14,6 +14,8 @@
 //! assert!(cube.as_slice().iter().all(|v| (0.0..=1.0).contains(v)));
 //! ```
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))] // files are opened by cassi-io alone
+
 mod compose;
 mod lift;
 mod noise;

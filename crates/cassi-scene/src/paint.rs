@@ -190,10 +190,15 @@ impl Prepared<'_> {
                 span.gloss[at] = coverage * level * object.gloss.0 * dot(half).powf(object.gloss.1);
             }
         }
+        // Slanted or slender objects cover little of their circle's row: the bands are spared the rest.
+        let Some(left) = span.keep.iter().position(|&keep| keep < 1.0) else { return };
+        let right = span.keep.iter().rposition(|&keep| keep < 1.0).expect("one was found") + 1;
         for (band, values) in line.chunks_exact_mut(columns).enumerate() {
             let (a, d, l) = (self.first[band], self.difference[band], light.spectrum[band]);
-            let weights = (span.keep.iter().zip(&span.first)).zip(span.difference.iter().zip(&span.gloss));
-            for (value, ((keep, wa), (wd, wl))) in values[first..end].iter_mut().zip(weights) {
+            let weights = (span.keep[left..right].iter().zip(&span.first[left..right]))
+                .zip(span.difference[left..right].iter().zip(&span.gloss[left..right]));
+            for (value, ((keep, wa), (wd, wl))) in values[first + left..first + right].iter_mut().zip(weights)
+            {
                 *value = *value * keep + wa * a + wd * d + wl * l;
             }
         }

@@ -33,6 +33,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))] // files are opened by cassi-io alone
+
 mod gap_tv;
 mod gram;
 mod joint;

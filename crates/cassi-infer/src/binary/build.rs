@@ -16,7 +16,7 @@ pub(super) fn build(source: &mut dyn Source, method: Method, layout: Layout) -> 
     let encoder = [0, 1].map(|i| b.block(&format!("body.0.encoder_layers.{i}.0"), BANDS << i));
     let down = [0, 1].map(|i| b.down(&format!("body.0.encoder_layers.{i}.1"), BANDS << i));
     let bottleneck = b.block("body.0.bottleneck", 4 * BANDS);
-    let width = |i: usize| 2 * BANDS >> i;
+    let width = |i: usize| (2 * BANDS) >> i;
     let up = [0, 1].map(|i| b.narrow(&format!("body.0.decoder_layers.{i}.0"), width(i), 3));
     let fuse = [0, 1].map(|i| b.narrow(&format!("body.0.decoder_layers.{i}.1"), width(i), 1));
     let decoder = [0, 1].map(|i| b.block(&format!("body.0.decoder_layers.{i}.2"), width(i)));

@@ -109,7 +109,7 @@ impl Operands {
                     }
                     self.negatives[slot] = Negatives::Exact;
                 }
-                if self.width % 32 != 0 {
+                if !self.width.is_multiple_of(32) {
                     for group in 0..self.channels / 4 {
                         let right = base + group * self.stride + BIT_MARGIN;
                         let right = right + self.width..right + padded(self.width);

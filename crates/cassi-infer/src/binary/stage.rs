@@ -305,7 +305,11 @@ impl Stage<'_> {
             }
             Rows::Up => {
                 let near = row / 2;
-                let far = if row % 2 == 0 { near.saturating_sub(1) } else { (near + 1).min(c.rows / 2 - 1) };
+                let far = if row.is_multiple_of(2) {
+                    near.saturating_sub(1)
+                } else {
+                    (near + 1).min(c.rows / 2 - 1)
+                };
                 let (near, far) = (c.input.row(near), c.input.row(far));
                 // The fused row is free until the first layer writes it.
                 resample::double(near, far, c.input.stride, held, stride, c.width / 2, &mut s.fused);

@@ -40,7 +40,13 @@ pub(crate) fn pack(outputs: usize, inputs: usize, weights: &[f32]) -> Packed {
 
 impl Block {
     /// Reads the block at `prefix` (`...blocks.N`), of `channels` channels in heads of `head`.
-    pub(crate) fn load(loader: &mut Loader<'_>, prefix: &str, channels: usize, head: usize, masked: bool) -> Self {
+    pub(crate) fn load(
+        loader: &mut Loader<'_>,
+        prefix: &str,
+        channels: usize,
+        head: usize,
+        masked: bool,
+    ) -> Self {
         let c = channels;
         let attention = format!("{prefix}.0");
         let forward = format!("{prefix}.1");
@@ -51,8 +57,9 @@ impl Block {
         let value = take(format!("{attention}.to_v.weight"), &[c, c]);
         let projection = take(format!("{attention}.proj.weight"), &[c, c]);
         let bias = take(format!("{attention}.proj.bias"), &[c]);
-        let position =
-            [0, 2].map(|layer| depthwise_taps(&take(format!("{attention}.pos_emb.{layer}.weight"), &[c, 1, 3, 3]), c));
+        let position = [0, 2].map(|layer| {
+            depthwise_taps(&take(format!("{attention}.pos_emb.{layer}.weight"), &[c, 1, 3, 3]), c)
+        });
         let expand = take(format!("{forward}.fn.net.0.weight"), &[4 * c, c, 1, 1]);
         let depthwise = take(format!("{forward}.fn.net.2.weight"), &[4 * c, 1, 3, 3]);
         let project = take(format!("{forward}.fn.net.4.weight"), &[c, 4 * c, 1, 1]);
@@ -165,7 +172,8 @@ impl Block {
         };
         let (key_gram, query_gram) = (apply(&self.key), apply(&self.query));
         // The published code bounds each norm from below by 1e-12 (torch's `normalize`).
-        let key_norm: Vec<f64> = (0..c).map(|i| dot(&key_gram, &self.key, i, i).max(0.0).sqrt().max(1e-12)).collect();
+        let key_norm: Vec<f64> =
+            (0..c).map(|i| dot(&key_gram, &self.key, i, i).max(0.0).sqrt().max(1e-12)).collect();
         let query_norm: Vec<f64> =
             (0..c).map(|j| dot(&query_gram, &self.query, j, j).max(0.0).sqrt().max(1e-12)).collect();
         let mut attention = vec![0.0; c * head];

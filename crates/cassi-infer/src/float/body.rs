@@ -89,7 +89,9 @@ impl Body {
     ) -> Self {
         let stages = blocks.len() - 1;
         let load_blocks = |loader: &mut Loader<'_>, place: String, n: usize, channels: usize| -> Vec<Block> {
-            (0..n).map(|b| Block::load(loader, &format!("{place}.blocks.{b}"), channels, width, masked)).collect()
+            (0..n)
+                .map(|b| Block::load(loader, &format!("{place}.blocks.{b}"), channels, width, masked))
+                .collect()
         };
         let embedding = loader.take(&format!("{prefix}embedding.weight"), &[width, bands, 3, 3]);
         let mut encoder = Vec::new();
@@ -137,7 +139,8 @@ impl Body {
     /// Attention blocks in order of execution, with their level.
     fn blocks(&self) -> impl Iterator<Item = (usize, &Block)> {
         let stages = self.stages();
-        let down = self.encoder.iter().enumerate().flat_map(|(l, level)| level.blocks.iter().map(move |b| (l, b)));
+        let down =
+            self.encoder.iter().enumerate().flat_map(|(l, level)| level.blocks.iter().map(move |b| (l, b)));
         let middle = self.bottleneck.iter().map(move |b| (stages, b));
         let up = self.decoder.iter().enumerate();
         let up = up.flat_map(move |(s, ascent)| ascent.blocks.iter().map(move |b| (stages - 1 - s, b)));
@@ -180,7 +183,11 @@ impl Body {
                         mask.columns
                     ));
                 }
-                None => return Err("the official mask shift has no answer above 256 rows; use the level rule".into()),
+                None => {
+                    return Err(
+                        "the official mask shift has no answer above 256 rows; use the level rule".into()
+                    );
+                }
             }
             let branch = block.mask.as_ref().expect("a masked body has a branch in every block");
             features.push(branch.features(kernel, mask, columns, |c| of(c).expect("checked above"), buffers));
@@ -214,7 +221,18 @@ impl Body {
             std::mem::swap(features, skip);
             let (above, below) = images.levels.split_at_mut(l + 1);
             let skip = above[l][2].view();
-            convolve(kernel, &[skip], &level.down, None, 4, 2, 1, After::Nothing, &mut below[0][0], &scratch.buffers);
+            convolve(
+                kernel,
+                &[skip],
+                &level.down,
+                None,
+                4,
+                2,
+                1,
+                After::Nothing,
+                &mut below[0][0],
+                &scratch.buffers,
+            );
         }
         let [features, other, _] = &mut images.levels[stages];
         other.resize(features.rows, features.columns, features.channels);

@@ -62,14 +62,16 @@ impl Image {
     /// The first `bands` channels of the first `rows` x `columns` pixels, as `[band, row, column]`.
     pub(crate) fn to_bands(&self, bands: usize, rows: usize, columns: usize) -> Array3<f32> {
         let mut out = Array3::zeros((bands, rows, columns));
-        out.as_slice_mut().expect("C order").par_chunks_mut(rows * columns).enumerate().for_each(|(band, plane)| {
-            for row in 0..rows {
-                for column in 0..columns {
-                    plane[row * columns + column] =
-                        self.data[(row * self.columns + column) * self.channels + band];
+        out.as_slice_mut().expect("C order").par_chunks_mut(rows * columns).enumerate().for_each(
+            |(band, plane)| {
+                for row in 0..rows {
+                    for column in 0..columns {
+                        plane[row * columns + column] =
+                            self.data[(row * self.columns + column) * self.channels + band];
+                    }
                 }
-            }
-        });
+            },
+        );
         out
     }
 }

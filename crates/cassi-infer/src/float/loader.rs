@@ -18,7 +18,11 @@ pub struct WeightsError {
     pub misshaped: Vec<(String, Vec<usize>, Vec<usize>)>,
 }
 
-fn summary(missing: &[String], unexpected: &[String], misshaped: &[(String, Vec<usize>, Vec<usize>)]) -> String {
+fn summary(
+    missing: &[String],
+    unexpected: &[String],
+    misshaped: &[(String, Vec<usize>, Vec<usize>)],
+) -> String {
     // A wrong file has hundreds of wrong names; the first few tell which it is.
     let some = |names: Vec<String>| -> String {
         let more = names.len().saturating_sub(4);
@@ -33,7 +37,9 @@ fn summary(missing: &[String], unexpected: &[String], misshaped: &[(String, Vec<
         out += &format!("; unexpected: {}", some(unexpected.to_vec()));
     }
     if !misshaped.is_empty() {
-        let texts = misshaped.iter().map(|(name, found, expected)| format!("{name} is {found:?}, expected {expected:?}"));
+        let texts = misshaped
+            .iter()
+            .map(|(name, found, expected)| format!("{name} is {found:?}, expected {expected:?}"));
         out += &format!("; of another shape: {}", some(texts.collect()));
     }
     out

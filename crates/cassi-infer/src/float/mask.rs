@@ -95,9 +95,31 @@ impl MaskBranch {
     ) -> Image {
         let (rows, width, c) = (sheared.rows, sheared.columns, padded(self.channels));
         let mut base = Image::default();
-        convolve(kernel, &[sheared.view()], &self.first, Some(&self.first_bias), 1, 1, 0, After::Nothing, &mut base, buffers);
+        convolve(
+            kernel,
+            &[sheared.view()],
+            &self.first,
+            Some(&self.first_bias),
+            1,
+            1,
+            0,
+            After::Nothing,
+            &mut base,
+            buffers,
+        );
         let mut gate = Image::default();
-        convolve(kernel, &[base.view()], &self.second, Some(&self.second_bias), 1, 1, 0, After::Nothing, &mut gate, buffers);
+        convolve(
+            kernel,
+            &[base.view()],
+            &self.second,
+            Some(&self.second_bias),
+            1,
+            1,
+            0,
+            After::Nothing,
+            &mut gate,
+            buffers,
+        );
         let mut out = Image::default();
         out.resize(rows, columns, self.channels);
         let shifts: Vec<usize> = (0..self.channels).map(shift).collect();

@@ -165,12 +165,14 @@ impl MstNetwork {
             let inputs = if layout == Layout::Standard { 2 } else { 1 };
             let weights = loader.take("fution.weight", &[bands, inputs * bands, 1, 1]);
             let bias = loader.take("fution.bias", &[bands]);
-            let weights =
-                Packed::new(bands, vec![bands; inputs], |o, segment, i| weights[(o * inputs + segment) * bands + i]);
+            let weights = Packed::new(bands, vec![bands; inputs], |o, segment, i| {
+                weights[(o * inputs + segment) * bands + i]
+            });
             fusion = Some(Fusion { weights, bias: Some(padded_vector(&bias)), side: 1 });
-            around = Some(["conv_in.weight", "conv_out.weight"].map(|name| {
-                pack_conv(bands, bands, 3, &loader.take(name, &[bands, bands, 3, 3]))
-            }));
+            around = Some(
+                ["conv_in.weight", "conv_out.weight"]
+                    .map(|name| pack_conv(bands, bands, 3, &loader.take(name, &[bands, bands, 3, 3]))),
+            );
         } else if layout == Layout::TsaReal {
             let weights = loader.take("fution.weight", &[bands, bands, 3, 3]);
             fusion = Some(Fusion { weights: pack_conv(bands, bands, 3, &weights), bias: None, side: 3 });
@@ -199,6 +201,11 @@ impl MstNetwork {
     /// Number of bands.
     pub fn bands(&self) -> usize {
         self.bands
+    }
+
+    /// The name of the kernel that this CPU runs the network on, e.g. `avx2`.
+    pub fn kernel_name(&self) -> &'static str {
+        best().name
     }
 
     /// Rows and columns are padded to a multiple of this.
@@ -250,14 +257,20 @@ impl MstNetwork {
             })
         };
         let plain = match mask {
-            Some(MaskInput::Plain(plane)) if plane.dim() == (rows, columns) => reflect(&|_, r, c| plane[[r, c]]),
+            Some(MaskInput::Plain(plane)) if plane.dim() == (rows, columns) => {
+                reflect(&|_, r, c| plane[[r, c]])
+            }
             Some(MaskInput::Bands(cube)) if cube.dim() == (self.bands, rows, columns) => {
                 reflect(&|b, r, c| cube[[b, r, c]])
             }
             Some(MaskInput::Sheared(cube)) => {
                 let expected = [self.bands, rows, frame];
-                if cube.shape() != expected || [rows, columns] != [height, width] || self.variant == Variant::MstPp {
-                    let note = format!("{expected:?} for MST on sizes that are a multiple of {}", self.multiple());
+                if cube.shape() != expected
+                    || [rows, columns] != [height, width]
+                    || self.variant == Variant::MstPp
+                {
+                    let note =
+                        format!("{expected:?} for MST on sizes that are a multiple of {}", self.multiple());
                     return Err(wrong(cube.shape().to_vec(), note));
                 }
                 return self.mst_mask(cube, columns, shift).map(prepared);
@@ -278,13 +291,23 @@ impl MstNetwork {
         self.mst_mask(shear::shear(plain.view(), self.step).view(), width, shift).map(prepared)
     }
 
-    fn mst_mask(&self, sheared: ArrayView3<'_, f32>, columns: usize, shift: MaskShift) -> Result<Vec<Image>, ShapeError> {
+    fn mst_mask(
+        &self,
+        sheared: ArrayView3<'_, f32>,
+        columns: usize,
+        shift: MaskShift,
+    ) -> Result<Vec<Image>, ShapeError> {
         let (_, rows, frame) = sheared.dim();
         let mut image = Image::default();
         image.load_reflected(sheared, rows, frame);
         let buffers = Buffers::default();
         self.bodies[0].mask_features(best(), image, columns, self.step, shift, &buffers).map_err(|expected| {
-            ShapeError { what: "mask", found: sheared.shape().to_vec(), expected, axes: "(band, row, sheared column)" }
+            ShapeError {
+                what: "mask",
+                found: sheared.shape().to_vec(),
+                expected,
+                axes: "(band, row, sheared column)",
+            }
         })
     }
 
@@ -329,7 +352,18 @@ impl MstNetwork {
                 inputs.push(mask.images[0].view());
             }
             let (bias, side) = (fusion.bias.as_deref(), fusion.side);
-            convolve(kernel, &inputs, &fusion.weights, bias, side, 1, side / 2, After::Nothing, fused, &scratch.buffers);
+            convolve(
+                kernel,
+                &inputs,
+                &fusion.weights,
+                bias,
+                side,
+                1,
+                side / 2,
+                After::Nothing,
+                fused,
+                &scratch.buffers,
+            );
             x = fused;
         }
         let Some([conv_in, conv_out]) = &self.around else {
@@ -349,3 +383,60 @@ impl MstNetwork {
     }
 }
 
+#[cfg(test)]
+mod tests {
+    use cassi_core::{Tensor, random::Stream};
+
+    use super::super::kernels::KERNELS;
+    use super::*;
+
+    fn random_network(variant: Variant) -> MstNetwork {
+        let network =
+            |tensors: &NamedTensors| MstNetwork::from_tensors(tensors, variant, Layout::Standard, 28, 2);
+        let names = network(&NamedTensors::new()).unwrap_err().missing;
+        let empty = names.into_iter().map(|name| (name, Tensor::new(vec![0], Vec::new()).unwrap()));
+        let shapes = network(&empty.collect()).unwrap_err().misshaped;
+        let mut stream = Stream::new(1, "test/weights", 0);
+        let tensors: NamedTensors = (shapes.into_iter())
+            .map(|(name, _, shape)| {
+                let fan_in: usize = shape.iter().skip(1).product();
+                let data = (0..shape.iter().product::<usize>())
+                    .map(|_| (stream.normal() / (fan_in.max(1) as f64).sqrt()) as f32)
+                    .collect();
+                (name, Tensor::new(shape, data).unwrap())
+            })
+            .collect();
+        network(&tensors).unwrap()
+    }
+
+    #[test]
+    fn every_kernel_equals_portable() {
+        let portable = KERNELS.last().expect("portable stands last");
+        assert_eq!(portable.name, "portable");
+        for variant in [Variant::MstS, Variant::MstPp] {
+            let network = random_network(variant);
+            // Sizes that leave tails of rows, of tiles of 64 columns and of blocks of 6 pixels.
+            for (rows, columns) in [(8, 8), (19, 70), (33, 41)] {
+                let mut stream = Stream::new(2, "test/input", (rows * columns) as u64);
+                let x = Array3::from_shape_fn((28, rows, columns), |_| stream.uniform() as f32);
+                let mask = ndarray::Array2::from_shape_fn((rows, columns), |_| stream.uniform() as f32);
+                let plain = Some(MaskInput::Plain(mask.view()));
+                let prepared = network.prepare_mask(plain, rows, columns, MaskShift::Level).unwrap();
+                let run =
+                    |kernel| network.run_on(kernel, x.view(), &prepared, &mut Workspace::default()).unwrap();
+                let expected = run(portable);
+                let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
+                for kernel in KERNELS {
+                    if !(kernel.available)() {
+                        assert_ne!(std::env::var("CASSI_REQUIRE_ISA").as_deref(), Ok(kernel.name));
+                        continue;
+                    }
+                    // Fused multiply-adds round once instead of twice; the goldens move by the same 1e-5.
+                    for (a, b) in run(kernel).iter().zip(&expected) {
+                        assert!((a - b).abs() <= 1e-5 * largest, "{}: {a} against {b}", kernel.name);
+                    }
+                }
+            }
+        }
+    }
+}

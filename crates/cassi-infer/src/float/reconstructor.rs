@@ -39,7 +39,8 @@ impl MstReconstructor {
             ),
         };
         let name = network.variant().name();
-        let card = MethodCard { name, family: Family::Network, summary, source, parameters: Vec::new(), weights };
+        let card =
+            MethodCard { name, family: Family::Network, summary, source, parameters: Vec::new(), weights };
         Self { network, card, kept: Mutex::default() }
     }
 
@@ -47,12 +48,14 @@ impl MstReconstructor {
     fn features(&self, problem: &Problem<'_>) -> Result<Array3<f32>, ReconstructError> {
         let instrument = problem.instrument;
         let bands = instrument.bands();
-        let wrong = |expected: String| ReconstructError::Shape(ShapeError {
-            what: "snapshot",
-            found: problem.snapshot.shape().to_vec(),
-            expected,
-            axes: "(row, column)",
-        });
+        let wrong = |expected: String| {
+            ReconstructError::Shape(ShapeError {
+                what: "snapshot",
+                found: problem.snapshot.shape().to_vec(),
+                expected,
+                axes: "(row, column)",
+            })
+        };
         if bands != self.network.bands() {
             return Err(ReconstructError::Other(format!(
                 "{} has weights for {} bands, and instrument `{}` has {bands}; pass weights trained for it with --weights",
@@ -106,7 +109,9 @@ impl Reconstructor for MstReconstructor {
             Layout::TsaReal => None,
         };
         let values = mask.map_or(&[][..], |mask| mask.as_slice());
-        let fits = |(kept, size, _): &(Vec<f32>, [usize; 2], PreparedMask)| kept == values && *size == [rows, columns];
+        let fits = |(kept, size, _): &(Vec<f32>, [usize; 2], PreparedMask)| {
+            kept == values && *size == [rows, columns]
+        };
         if !cached.as_ref().is_some_and(fits) {
             let input = mask.map(|mask| MaskInput::Plain(mask.view()));
             let prepared = self.network.prepare_mask(input, rows, columns, MaskShift::Level)?;

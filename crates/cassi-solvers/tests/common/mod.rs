@@ -12,14 +12,14 @@ use cassi_solvers::GapTv;
 use ndarray::{Array2, Array3};
 
 /// The folder of shared data, if there is one.
-pub fn shared() -> Option<PathBuf> {
+pub(crate) fn shared() -> Option<PathBuf> {
     let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
     let folder = std::env::var_os("CASSI_SHARED").map_or(beside, PathBuf::from);
     folder.is_dir().then_some(folder)
 }
 
 /// The method with settings written as `key=value`, separated by spaces.
-pub fn method(settings: &str) -> GapTv {
+pub(crate) fn method(settings: &str) -> GapTv {
     let pair = |text: &str| {
         let (key, value) = text.split_once('=').unwrap();
         (key.to_string(), value.to_string())
@@ -27,17 +27,17 @@ pub fn method(settings: &str) -> GapTv {
     GapTv::from_settings(&settings.split_whitespace().map(pair).collect::<Vec<_>>()).unwrap()
 }
 
-pub struct Setup {
-    pub instrument: InstrumentDescription,
-    pub mask: Mask,
-    pub camera: SdCassi,
-    pub truth: Cube,
-    pub snapshot: Snapshot,
+pub(crate) struct Setup {
+    pub(crate) instrument: InstrumentDescription,
+    pub(crate) mask: Mask,
+    pub(crate) camera: SdCassi,
+    pub(crate) truth: Cube,
+    pub(crate) snapshot: Snapshot,
 }
 
 impl Setup {
     /// Three smooth reflectances in discs and bars before a shaded ground, 28 bands.
-    pub fn new(mask: Array2<f32>) -> Self {
+    pub(crate) fn new(mask: Array2<f32>) -> Self {
         let (rows, columns) = mask.dim();
         let instrument = builtin("standard").unwrap();
         let mask = Mask::new(mask).unwrap();
@@ -61,12 +61,12 @@ impl Setup {
         Self { instrument, mask, camera, truth, snapshot: Snapshot::new(y).unwrap() }
     }
 
-    pub fn add_noise(&mut self, sigma: f64) {
+    pub(crate) fn add_noise(&mut self, sigma: f64) {
         let mut stream = Stream::new(9, "noise", 0);
         self.snapshot.as_mut_slice().iter_mut().for_each(|v| *v += (sigma * stream.normal()) as f32);
     }
 
-    pub fn problem<'a>(&'a self, operator: &'a dyn LinearOperator) -> Problem<'a> {
+    pub(crate) fn problem<'a>(&'a self, operator: &'a dyn LinearOperator) -> Problem<'a> {
         Problem {
             snapshot: &self.snapshot,
             instrument: &self.instrument,
@@ -79,16 +79,16 @@ impl Setup {
 }
 
 /// A made scene behind a random grey mask.
-pub fn small(rows: usize, columns: usize) -> Setup {
+pub(crate) fn small(rows: usize, columns: usize) -> Setup {
     let mut stream = Stream::new(4, "mask", 0);
     Setup::new(Array2::from_shape_fn((rows, columns), |_| stream.uniform_in(0.05, 1.0) as f32))
 }
 
 /// The same map with nothing known of it but forward and adjoint.
-pub struct Veiled<'a> {
-    pub inner: &'a SdCassi,
+pub(crate) struct Veiled<'a> {
+    pub(crate) inner: &'a SdCassi,
     /// Whether the diagonal of `A Aᵀ` is still told.
-    pub gram: bool,
+    pub(crate) gram: bool,
 }
 
 impl LinearOperator for Veiled<'_> {
@@ -113,7 +113,7 @@ impl LinearOperator for Veiled<'_> {
 }
 
 /// Whole-cube PSNR in dB, peak 1, the estimate clamped to [0, 1].
-pub fn psnr_clamped(estimate: &Cube, truth: &Cube) -> f64 {
+pub(crate) fn psnr_clamped(estimate: &Cube, truth: &Cube) -> f64 {
     let squares = (estimate.as_slice().iter().zip(truth.as_slice()))
         .map(|(e, t)| (f64::from(e.clamp(0.0, 1.0)) - f64::from(*t)).powi(2));
     -10.0 * (squares.sum::<f64>() / truth.as_slice().len() as f64).log10()

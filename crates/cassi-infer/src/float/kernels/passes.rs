@@ -103,7 +103,9 @@ unsafe fn conv<V: Lanes>(job: &ConvJob<'_>, out: &mut [f32], buffer: &mut Vec<f3
         // SAFETY: segments are valid for `columns` pixels, y for a row of the output.
         unsafe {
             match job.after {
-                After::Nothing => matmul::<V, Store>(segments, job.columns, job.weights, job.bias, y, outputs),
+                After::Nothing => {
+                    matmul::<V, Store>(segments, job.columns, job.weights, job.bias, y, outputs)
+                }
                 After::Add => matmul::<V, Add>(segments, job.columns, job.weights, job.bias, y, outputs),
                 After::LeakyRelu => {
                     matmul::<V, LeakyRelu>(segments, job.columns, job.weights, job.bias, y, outputs);
@@ -197,7 +199,14 @@ unsafe fn feed_forward<V: Lanes>(job: &FeedForwardJob<'_>, out: &mut [f32], buff
             // SAFETY: ring rows hold columns + 2 pixels; rows row − 1, row, row + 1 are in slots (row + 2) % 3, row % 3
             // and (row + 1) % 3.
             unsafe {
-                depthwise_row::<V, Gelu>(hidden_rows, columns, hidden, job.depthwise, filtered.as_mut_ptr(), hidden);
+                depthwise_row::<V, Gelu>(
+                    hidden_rows,
+                    columns,
+                    hidden,
+                    job.depthwise,
+                    filtered.as_mut_ptr(),
+                    hidden,
+                );
                 let input = [Segment { base: filtered.as_ptr(), stride: hidden }];
                 matmul::<V, Add>(&input, columns, job.project, None, y.as_mut_ptr(), channels);
             }
@@ -241,7 +250,8 @@ unsafe fn mix<V: Lanes>(job: &MixJob<'_>, out: &mut [f32], buffer: &mut Vec<f32>
             let middle = next - 1;
             let target = &mut positions[middle.rem_euclid(3) as usize * narrow..][..(columns + 2) * channels];
             if inside(middle) {
-                let rows = [next - 2, next - 1, next].map(|r| values[r.rem_euclid(3) as usize * wide..].as_ptr());
+                let rows =
+                    [next - 2, next - 1, next].map(|r| values[r.rem_euclid(3) as usize * wide..].as_ptr());
                 // SAFETY: rows hold columns + 4 pixels, `target` columns + 2.
                 unsafe {
                     let y = target.as_mut_ptr();
@@ -264,7 +274,8 @@ unsafe fn mix<V: Lanes>(job: &MixJob<'_>, out: &mut [f32], buffer: &mut Vec<f32>
             let at = ((row - job.rows.start) * x.columns + left) * channels;
             let y = &mut out[at..at + columns * channels];
             y.copy_from_slice(&x.row(row)[left * channels..(left + columns) * channels]);
-            let rows = [next - 3, next - 2, next - 1].map(|r| positions[r.rem_euclid(3) as usize * narrow..].as_ptr());
+            let rows = [next - 3, next - 2, next - 1]
+                .map(|r| positions[r.rem_euclid(3) as usize * narrow..].as_ptr());
             let value = values[row % 3 * wide + 2 * channels..].as_ptr();
             // SAFETY: all rows hold at least `columns` pixels from their pointers on.
             unsafe {

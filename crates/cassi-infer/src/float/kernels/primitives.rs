@@ -69,7 +69,8 @@ pub(super) unsafe fn gelu<V: Lanes>(x: V) -> V {
         let z = x.mul(c(std::f32::consts::FRAC_1_SQRT_2)).min(c(4.0)).max(c(-4.0));
         let s = z.mul(z);
         let mut p = c(-2.726_142e-10);
-        for a in [2.770_681_4e-8, -2.101_024e-6, -5.692_506_5e-5, -7.349_906e-4, -2.954_599_8e-3, -1.609_603_3e-2] {
+        for a in [2.770_681_4e-8, -2.101_024e-6, -5.692_506_5e-5, -7.349_906e-4, -2.954_6e-3, -1.609_603_3e-2]
+        {
             p = p.mul_add(s, c(a));
         }
         let mut q = c(-1.456_607_2e-5);
@@ -113,7 +114,13 @@ pub(super) unsafe fn matmul<V: Lanes, E: Epilogue<V>>(
             macro_rules! block {
                 ($rows:literal, $vectors:literal, $p:expr) => {
                     block::<V, E, $rows, $vectors>(
-                        x, $p, w.segment_channels(), panel.weights.as_ptr(), bias, y.add($p * y_stride), y_stride,
+                        x,
+                        $p,
+                        w.segment_channels(),
+                        panel.weights.as_ptr(),
+                        bias,
+                        y.add($p * y_stride),
+                        y_stride,
                     )
                 };
             }
@@ -277,7 +284,13 @@ pub(super) unsafe fn layer_norm<V: Lanes>(
 /// # Safety
 /// As [`Lanes`]; `x` valid for `pixels` pixels of `padded` floats.
 #[inline(always)]
-pub(super) unsafe fn gram<V: Lanes>(x: *const f32, pixels: usize, channels: usize, padded: usize, sums: &mut [f64]) {
+pub(super) unsafe fn gram<V: Lanes>(
+    x: *const f32,
+    pixels: usize,
+    channels: usize,
+    padded: usize,
+    sums: &mut [f64],
+) {
     debug_assert_eq!(sums.len(), channels * padded);
     // SAFETY: by contract.
     unsafe {
@@ -348,6 +361,39 @@ pub(super) unsafe fn multiply<V: Lanes>(a: *const f32, b: *const f32, n: usize, 
     unsafe {
         for i in (0..n).step_by(LANES) {
             V::load(a.add(i)).mul(V::load(b.add(i))).store(y.add(i));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lanes::Portable;
+    use super::*;
+
+    /// erf by its Maclaurin series, which converges for every argument and is exact to f64 rounding below 3.
+    fn erf(x: f64) -> f64 {
+        let (mut term, mut sum, mut n) = (x, x, 0.0);
+        while term.abs() > 1e-18 {
+            n += 1.0;
+            term *= -x * x / n;
+            sum += term / (2.0 * n + 1.0);
+        }
+        sum * std::f64::consts::FRAC_2_SQRT_PI
+    }
+
+    #[test]
+    fn gelu_is_x_phi_of_x() {
+        for i in -420..=420 {
+            let x = i as f32 / 100.0;
+            let expected = 0.5 * f64::from(x) * (1.0 + erf(f64::from(x) * std::f64::consts::FRAC_1_SQRT_2));
+            let mut out = [0f32; LANES];
+            // SAFETY: portable lanes need nothing, and `out` holds eight floats.
+            unsafe { gelu(Portable::splat(x)).store(out.as_mut_ptr()) };
+            assert!(
+                (f64::from(out[0]) - expected).abs() < 1e-6,
+                "gelu({x}) is {}, expected {expected}",
+                out[0]
+            );
         }
     }
 }

@@ -1,0 +1,173 @@
+//! `cassi demo`: three procedural scenes through camera, methods and report; a real snapshot as well if given.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use cassi_core::{Cube, InstrumentDescription, Mask, NoiseLevel, NoiseModel, Problem, Snapshot, Wavelengths};
+use cassi_io::Metadata;
+use cassi_optics::{SdCassi, detector, mask};
+use cassi_report::{CompareOptions, Comparison, Estimate, write_comparison};
+use cassi_scene::{Kind, SceneRecipe};
+
+use super::Outcome;
+use crate::context::Context;
+use crate::inputs;
+use crate::registry;
+
+/// About one percent of a bright snapshot's values, as a good camera has.
+const NOISE: NoiseModel = NoiseModel::Gaussian { sigma: 0.03 };
+
+const SCENES: [Kind; 3] = [Kind::StillLife, Kind::Chart, Kind::Fabric];
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  cassi demo -o demo
+  cassi demo --seed 5 -o demo
+  cassi demo --real scene1.mat --mask mask.mat -o demo        a real 660x714 snapshot as well")]
+pub(crate) struct Args {
+    /// Side of the scenes in pixels
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(32..=2048))]
+    size: u32,
+    /// A real snapshot of the instrument tsa-real, to be reconstructed too
+    #[arg(long, value_name = "FILE", requires = "mask")]
+    real: Option<String>,
+    /// The mask of the real snapshot
+    #[arg(long, value_name = "FILE", requires = "real")]
+    mask: Option<String>,
+    /// The folder to write into
+    #[arg(short, long, value_name = "FOLDER", default_value = "demo")]
+    output: PathBuf,
+}
+
+pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
+    let side = args.size as usize;
+    let standard = inputs::instrument_by_name("standard")?;
+    let own = standard.default_mask.as_deref().context("the standard instrument names a mask")?;
+    let (mask, note) = mask::fit_to(&mask::shipped(own)?, side, side);
+    context.say_all(note.as_slice());
+    let mut comparisons = Vec::new();
+    for (index, kind) in SCENES.into_iter().enumerate() {
+        let seed = context.seed.wrapping_add(index as u64);
+        context.say(format!(
+            "scene {} of {}: {} {side}x{side}x28, seed {seed}",
+            index + 1,
+            SCENES.len(),
+            kind.name()
+        ));
+        let truth = SceneRecipe::new(kind, seed).with_size(side, side).render(&Wavelengths::benchmark());
+        let snapshot = cassi_optics::simulate(&truth, &standard, &mask, NOISE, seed)?.snapshot;
+        let noise = NoiseLevel::Known(detector::noise_sigma(NOISE, &snapshot, standard.bands()));
+        let estimates = reconstruct_all(&snapshot, &standard, &mask, noise, context)?;
+        let name = kind.name();
+        let metadata = Metadata {
+            instrument: Some(cassi_optics::to_toml(&standard)),
+            provenance: Some(context.provenance(&[])?),
+            ..Metadata::default()
+        };
+        save(&args.output, name, "truth", &truth, &metadata)?;
+        cassi_io::write_snapshot(&args.output.join(format!("{name}-snapshot.h5")), &snapshot, &metadata)?;
+        for estimate in &estimates {
+            save(&args.output, name, &estimate.name, &estimate.cube, &metadata)?;
+        }
+        let provenance = vec![
+            format!("cassi scene make --kind {name} --seed {seed} --rows {side} --columns {side}"),
+            format!("mask {own}, noise {}, seed {seed}", detector::format_noise(NOISE)),
+        ];
+        comparisons.push(Comparison {
+            title: name.into(),
+            truth: Some(truth),
+            snapshot: Some(snapshot),
+            estimates,
+            provenance,
+        });
+    }
+    if let (Some(file), Some(mask_file)) = (&args.real, &args.mask) {
+        comparisons.push(real(file, mask_file, &args.output, context)?);
+    }
+    context.say("drawing the report ...");
+    let written = write_comparison(&args.output, &comparisons, &CompareOptions::default())?;
+    let page = args.output.join("report.html");
+    if context.json {
+        context.print_json(&serde_json::json!({ "report": page, "files": written.files }));
+        return Ok(Outcome::Done);
+    }
+    for row in &written.rows {
+        if let Some(scores) = &row.scores {
+            context.say(format!(
+                "{:<12} {:<10} psnr_unit_peak {:.2} dB, ssim_unit_peak {:.3}, sam_deg {:.2}{}",
+                row.scene,
+                row.method,
+                scores.psnr_unit_peak,
+                scores.ssim_unit_peak,
+                scores.sam_deg,
+                row.seconds.map(|s| format!(", {s:.2} s")).unwrap_or_default(),
+            ));
+        }
+    }
+    context.say(format!("report: {}", page.display()));
+    Ok(Outcome::Done)
+}
+
+fn save(folder: &Path, scene: &str, what: &str, cube: &Cube, metadata: &Metadata) -> anyhow::Result<()> {
+    cassi_io::ensure_folder(folder)?;
+    Ok(cassi_io::write_cube(&folder.join(format!("{scene}-{what}.h5")), cube, metadata)?)
+}
+
+/// Every method of this build that fits the instrument.
+fn reconstruct_all(
+    snapshot: &Snapshot,
+    instrument: &InstrumentDescription,
+    mask: &Mask,
+    noise: NoiseLevel,
+    context: &Context,
+) -> anyhow::Result<Vec<Estimate>> {
+    let operator = SdCassi::for_instrument(instrument, mask);
+    let problem = Problem {
+        snapshot,
+        instrument,
+        operator: Some(&operator),
+        mask: Some(mask),
+        noise,
+        warm_start: None,
+    };
+    let mut estimates = Vec::new();
+    for method in registry::ready() {
+        let name = method.describe().name;
+        let mut progress = context.progress(name, 1);
+        let result = method.reconstruct(&problem, &mut progress)?;
+        let mut estimate = Estimate::new(name, result.cube);
+        estimate.seconds = Some(result.elapsed.as_secs_f64());
+        estimate.residual = result.residual;
+        estimates.push(estimate);
+    }
+    Ok(estimates)
+}
+
+/// The real snapshot: no truth, so pictures and spectra only.
+fn real(file: &str, mask_file: &str, folder: &Path, context: &Context) -> anyhow::Result<Comparison> {
+    let instrument = inputs::instrument_by_name("tsa-real")?;
+    let (snapshot, _, path) = inputs::snapshot(file, context)?;
+    let scene = inputs::scene_shape(&snapshot, &instrument)?;
+    context.say(format!("real snapshot {}: {}x{}", path.display(), snapshot.rows(), snapshot.columns()));
+    let (mask, mask_path) = inputs::mask(Some(mask_file), &instrument, scene, context)?;
+    let mask = mask.context("a mask that was named")?;
+    let estimates = reconstruct_all(&snapshot, &instrument, &mask, NoiseLevel::Unknown, context)?;
+    let mut inputs_used = vec![path.as_path()];
+    inputs_used.extend(mask_path.as_deref());
+    let metadata = Metadata {
+        instrument: Some(cassi_optics::to_toml(&instrument)),
+        provenance: Some(context.provenance(&inputs_used)?),
+        ..Metadata::default()
+    };
+    for estimate in &estimates {
+        save(folder, "real", &estimate.name, &estimate.cube, &metadata)?;
+    }
+    Ok(Comparison {
+        title: "real snapshot".into(),
+        truth: None,
+        snapshot: Some(snapshot),
+        estimates,
+        provenance: vec![format!("real snapshot {}, mask {mask_file}", path.display())],
+    })
+}

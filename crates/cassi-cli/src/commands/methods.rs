@@ -1,0 +1,79 @@
+//! `cassi methods`: every method name, with source, parameters and weights, and what is still missing.
+
+use super::Outcome;
+use crate::context::Context;
+use crate::registry::{self, family_name};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  cassi methods
+  cassi methods gap-tv
+  cassi methods --json")]
+pub(crate) struct Args {
+    /// Only this one, with its parameters
+    name: Option<String>,
+}
+
+pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
+    if let Some(name) = &args.name
+        && !registry::names().contains(name)
+    {
+        let standard = crate::inputs::instrument_by_name("standard")?;
+        registry::build(name, &[], None, &standard)?;
+    }
+    let wanted = |name: &str| args.name.as_deref().is_none_or(|only| only == name);
+    let cards: Vec<_> = registry::available().into_iter().filter(|card| wanted(card.name)).collect();
+    let networks: Vec<_> = registry::networks().into_iter().filter(|network| wanted(network.name)).collect();
+    let missing: Vec<_> = registry::MISSING.iter().filter(|missing| wanted(missing.name)).collect();
+    if context.json {
+        let mut all: Vec<_> = (cards.iter())
+            .map(|card| {
+                let parameters: Vec<_> = (card.parameters.iter())
+                    .map(
+                        |p| serde_json::json!({ "name": p.name, "default": p.default, "meaning": p.meaning }),
+                    )
+                    .collect();
+                serde_json::json!({
+                    "name": card.name, "family": family_name(card.family), "available": true,
+                    "summary": card.summary, "source": card.source, "weights": card.weights,
+                    "parameters": parameters,
+                })
+            })
+            .collect();
+        all.extend(networks.iter().map(|n| {
+            serde_json::json!({
+                "name": n.name, "family": family_name(n.family), "available": true, "summary": n.summary,
+                "source": n.source, "weights": null, "needs": "--weights FILE",
+            })
+        }));
+        all.extend(missing.iter().map(|m| {
+            serde_json::json!({
+                "name": m.name, "family": family_name(m.family), "available": false,
+                "source": m.source, "reason": m.reason,
+            })
+        }));
+        context.print_json(&serde_json::Value::Array(all));
+        return Ok(Outcome::Done);
+    }
+    for card in &cards {
+        println!("{:<12} {:<15} {}", card.name, family_name(card.family), card.summary);
+        println!("{:<28} {}", "", card.source);
+        if let Some(weights) = &card.weights {
+            println!("{:<28} weights: {weights}", "");
+        }
+        for p in &card.parameters {
+            println!("{:<28} --set {}={:<8} {}", "", p.name, p.default, p.meaning);
+        }
+    }
+    for n in &networks {
+        println!("{:<12} {:<15} {}", n.name, family_name(n.family), n.summary);
+        println!("{:<28} {}", "", n.source);
+        println!("{:<28} weights: none ship yet; pass a checkpoint with --weights FILE", "");
+    }
+    for m in &missing {
+        println!("{:<12} {:<15} missing: {}", m.name, family_name(m.family), m.reason);
+        println!("{:<28} {}", "", m.source);
+    }
+    Ok(Outcome::Done)
+}

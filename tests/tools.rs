@@ -1,0 +1,127 @@
+//! The smaller commands: info, convert, render, mask, instrument, methods, datasets, completions, config.
+
+use crate::util::{Scratch, cassi, json, output};
+
+#[test]
+fn methods_tell_what_is_there_and_what_is_missing() {
+    let all = json(&["methods"]);
+    let find = |name: &str| all.as_array().unwrap().iter().find(|m| m["name"] == name).cloned();
+    let gap = find("gap-tv").expect("gap-tv is listed");
+    assert_eq!(gap["available"], true);
+    assert!(!gap["source"].as_str().unwrap().is_empty());
+    let keys: Vec<_> = gap["parameters"].as_array().unwrap().iter().map(|p| p["name"].clone()).collect();
+    for key in ["iterations", "inner", "weight", "tolerance", "subspace"] {
+        assert!(keys.iter().any(|k| k == key), "gap-tv has no setting {key}: {keys:?}");
+    }
+    assert_eq!(find("desci").expect("desci is listed")["available"], false);
+}
+
+#[test]
+fn conversion_between_any_two_formats_keeps_the_cube() {
+    let scratch = Scratch::new();
+    let first = scratch.file("s.h5");
+    output(&["scene", "make", "--rows", "12", "--columns", "20", "--seed", "2", "-o", &first]);
+    let mut before = first.clone();
+    for name in ["a.mat", "b.npy", "c.npz", "d.h5", "e.npz", "f.mat", "g.h5"] {
+        let next = scratch.file(name);
+        output(&["convert", &before, &next]);
+        before = next;
+    }
+    let scores = json(&["evaluate", "--truth", &first, "--estimate", &before]);
+    assert_eq!(scores["rmse"], 0.0, "{scores}");
+}
+
+#[test]
+fn masks_come_with_a_card_and_explain_themselves() {
+    let scratch = Scratch::new();
+    for kind in ["bernoulli", "blue-noise", "grey"] {
+        let path = scratch.file(&format!("{kind}.npy"));
+        let made =
+            json(&["mask", "make", kind, "--rows", "48", "--columns", "40", "--seed", "1", "-o", &path]);
+        let card = std::fs::read_to_string(scratch.file(&format!("{kind}.toml"))).unwrap();
+        assert!(card.contains(made["sha256"].as_str().unwrap()), "{card}");
+        let explained = output(&["instrument", "explain", "--mask", &path, "--pixel", "10,30"]);
+        assert!(explained.contains("nm"), "{explained}");
+    }
+}
+
+#[test]
+fn explaining_runs_the_adjoint_test() {
+    let explained = json(&["instrument", "explain", "standard", "--pixel", "100,60"]);
+    assert_eq!(explained["check"]["passes"], true, "{explained}");
+    // Column 60 at step 2: bands 0..=27 reach it from columns 60 - 2b.
+    assert_eq!(explained["voxels"].as_array().unwrap().len(), 28);
+}
+
+#[test]
+fn rendering_a_cube_a_band_and_a_snapshot() {
+    let scratch = Scratch::new();
+    let (scene, y) = (scratch.file("s.h5"), scratch.file("y.h5"));
+    output(&["scene", "make", "--rows", "24", "--columns", "24", "-o", &scene]);
+    output(&["simulate", "--scene", &scene, "-o", &y]);
+    for (input, extra) in [(&scene, None), (&scene, Some("--band=550")), (&y, None)] {
+        let png = scratch.file("out.png");
+        let mut arguments = vec!["render", input, "-o", &png];
+        arguments.extend(extra);
+        output(&arguments);
+        let bytes = std::fs::read(&png).unwrap();
+        assert_eq!(&bytes[1..4], b"PNG");
+    }
+}
+
+#[test]
+fn datasets_are_listed_and_checked() {
+    assert!(output(&["datasets"]).contains("cave_1024_28"));
+    let scratch = Scratch::new();
+    let root = scratch.file("");
+    // Absent sets are no failure; half a set is.
+    cassi(["datasets", "check", "--root", &root]).assert().code(0);
+    std::fs::create_dir(scratch.path().join("TSA_real_data")).unwrap();
+    std::fs::write(scratch.path().join("TSA_real_data/mask.mat"), b"no mask").unwrap();
+    cassi(["datasets", "check", "--root", &root]).assert().code(1);
+}
+
+#[test]
+fn completions_and_man_pages() {
+    assert!(output(&["completions", "bash"]).contains("reconstruct"));
+    let scratch = Scratch::new();
+    let folder = scratch.file("man1");
+    output(&["completions", "--man", &folder]);
+    assert!(scratch.path().join("man1/cassi-reconstruct.1").is_file());
+}
+
+#[test]
+fn options_from_a_file_yield_to_the_command_line() {
+    let scratch = Scratch::new();
+    let (scene, y, config) = (scratch.file("s.npy"), scratch.file("y.npy"), scratch.file("c.toml"));
+    output(&["scene", "make", "--rows", "16", "--columns", "16", "-o", &scene]);
+    output(&["simulate", "--scene", &scene, "-o", &y]);
+    std::fs::write(&config, "[common]\nseed = 9\n[reconstruct]\nset = { iterations = 3, tolerance = 0 }\n")
+        .unwrap();
+    let x = scratch.file("x.npy");
+    let from_file = json(&["--config", &config, "reconstruct", "--snapshot", &y, "-o", &x]);
+    assert_eq!(from_file["iterations"], 3);
+    let overridden = json(&[
+        "--config",
+        &config,
+        "reconstruct",
+        "--snapshot",
+        &y,
+        "--set",
+        "iterations=4",
+        "--set",
+        "tolerance=0",
+        "-o",
+        &x,
+    ]);
+    assert_eq!(overridden["iterations"], 4);
+}
+
+#[test]
+fn quiet_is_quiet() {
+    let scratch = Scratch::new();
+    let scene = scratch.file("s.npy");
+    let made =
+        cassi(["-q", "scene", "make", "--rows", "16", "--columns", "16", "-o", &scene]).output().unwrap();
+    assert!(made.status.success() && made.stdout.is_empty() && made.stderr.is_empty());
+}
