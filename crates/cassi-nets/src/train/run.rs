@@ -169,6 +169,7 @@ struct Training<'a> {
     progress: Progress,
     log: Log,
     scores: Vec<SceneScore>,
+    judged: bool,
     command: String,
     threads: usize,
 }
@@ -259,6 +260,7 @@ impl<'a> Training<'a> {
             progress,
             log,
             scores: Vec::new(),
+            judged: false,
             command,
             threads,
         })
@@ -333,7 +335,8 @@ impl<'a> Training<'a> {
                 return Ok(self.report(false));
             }
         }
-        if self.scores.is_empty() {
+        if !self.judged {
+            // Resumed after its last step.
             self.judge(0.0, events)?;
         }
         Ok(self.report(true))
@@ -412,6 +415,7 @@ impl<'a> Training<'a> {
             }
         }
         self.scores = scores.clone();
+        self.judged = true;
         if best {
             self.write_weights(&tensors)?;
         }
