@@ -12,6 +12,7 @@ pub(crate) mod info;
 pub(crate) mod instrument;
 pub(crate) mod mask;
 pub(crate) mod methods;
+pub(crate) mod network;
 pub(crate) mod reconstruct;
 pub(crate) mod render;
 pub(crate) mod scene;
@@ -65,6 +66,8 @@ pub(crate) enum Command {
     /// Train a network (builds with feature `torch`)
     #[cfg(feature = "torch")]
     Train(train::Args),
+    /// Print a network's tensors, or run it on its bare input
+    Network(network::Args),
     /// Write shell completions or man pages
     Completions(completions::Args),
 }
@@ -86,6 +89,7 @@ pub(crate) fn run(command: Command, context: &Context) -> anyhow::Result<Outcome
         Command::Datasets(args) => datasets::run(args, context),
         Command::Demo(args) => demo::run(args, context),
         Command::Bench(args) => bench::run(args, context),
+        Command::Network(args) => network::run(args, context),
         Command::Compile(args) => compile::run(args, context),
         #[cfg(feature = "torch")]
         Command::Train(args) => train::run(args, context),

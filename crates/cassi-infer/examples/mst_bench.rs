@@ -9,21 +9,18 @@ use cassi_core::{NamedTensors, Tensor, random::Stream};
 use cassi_infer::float::{Layout, MaskInput, MaskShift, MstNetwork, Variant, Workspace};
 use ndarray::{Array2, Array3};
 
-/// Names and shapes are whatever the network says is missing from an empty file.
 fn random_weights(variant: Variant) -> NamedTensors {
-    let empty = MstNetwork::from_tensors(&NamedTensors::new(), variant, Layout::Standard, 28, 2).unwrap_err();
-    let mut tensors: NamedTensors = (empty.missing.iter())
-        .map(|name| (name.clone(), Tensor::new(vec![0], Vec::new()).unwrap()))
-        .collect();
-    let shapes = MstNetwork::from_tensors(&tensors, variant, Layout::Standard, 28, 2).unwrap_err().misshaped;
-    for (index, (name, _, shape)) in shapes.into_iter().enumerate() {
-        let n: usize = shape.iter().product();
-        let fan_in: usize = shape.iter().skip(1).product();
-        let mut stream = Stream::new(0, "bench/weights", index as u64);
-        let data = (0..n).map(|_| (stream.normal() / (fan_in as f64).sqrt()) as f32).collect();
-        tensors.insert(name, Tensor::new(shape, data).unwrap());
-    }
-    tensors
+    let expected = MstNetwork::expected_tensors(variant, Layout::Standard, 28);
+    (expected.into_iter().enumerate())
+        .map(|(index, (name, shape))| {
+            let fan_in: usize = shape.iter().skip(1).product();
+            let mut stream = Stream::new(0, "bench/weights", index as u64);
+            let data = (0..shape.iter().product::<usize>())
+                .map(|_| (stream.normal() / (fan_in.max(1) as f64).sqrt()) as f32)
+                .collect();
+            (name, Tensor::new(shape, data).unwrap())
+        })
+        .collect()
 }
 
 fn main() {

@@ -15,7 +15,8 @@ fn golden(name: &str) -> Option<PathBuf> {
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared"), PathBuf::from)
         .join("golden")
         .join(name);
-    let found = [own, shared].into_iter().find(|path| path.is_file());
+    // The shared files hold more cases than those that may be copied here.
+    let found = [shared, own].into_iter().find(|path| path.is_file());
     if found.is_none() {
         eprintln!("skipped: {name} is in neither tests/golden nor CASSI_SHARED/golden");
     }
@@ -117,7 +118,7 @@ fn mst_of_every_depth() {
         };
         let Some(path) = golden(&format!("{file}_small.npz")) else { return };
         let outputs = cassi_io::read_tensors(&path).unwrap();
-        for size in [32, 64] {
+        for size in [32, 64].into_iter().filter(|size| outputs.get(&format!("out_{size}")).is_some()) {
             let (x, mask) = (cube(&inputs, &format!("x_{size}")), mask2d(&inputs, &size.to_string()));
             let found = run(&network, x.view(), Some(MaskInput::Plain(mask.view())), MaskShift::Official);
             assert_close(
@@ -130,7 +131,8 @@ fn mst_of_every_depth() {
                 run(&network, x.view(), Some(MaskInput::Sheared(sheared.view())), MaskShift::Official);
             assert!(again == found, "a mask sheared by the caller gives other numbers");
         }
-        if variant == Variant::MstS {
+        assert!(outputs.get("out_32").is_some(), "the smallest case is always there");
+        if variant == Variant::MstS && outputs.get("out_48").is_some() {
             let x = cube(&inputs, "x_64").slice_move(ndarray::s![.., ..48, ..48]);
             let mask = mask2d(&inputs, "64").slice_move(ndarray::s![..48, ..48]);
             let found = run(&network, x.view(), Some(MaskInput::Plain(mask.view())), MaskShift::Official);

@@ -48,19 +48,19 @@ fn summary(
 /// Hands out tensors by name and remembers what was asked for.
 pub(crate) struct Loader<'a> {
     tensors: &'a NamedTensors,
-    asked: HashSet<String>,
+    asked: Vec<(String, Vec<usize>)>,
     missing: Vec<String>,
     misshaped: Vec<(String, Vec<usize>, Vec<usize>)>,
 }
 
 impl<'a> Loader<'a> {
     pub(crate) fn new(tensors: &'a NamedTensors) -> Self {
-        Self { tensors, asked: HashSet::new(), missing: Vec::new(), misshaped: Vec::new() }
+        Self { tensors, asked: Vec::new(), missing: Vec::new(), misshaped: Vec::new() }
     }
 
     /// The values of a tensor of this shape; zeros, and a fault noted, if there is none.
     pub(crate) fn take(&mut self, name: &str, shape: &[usize]) -> Vec<f32> {
-        self.asked.insert(name.to_string());
+        self.asked.push((name.to_string(), shape.to_vec()));
         match self.tensors.get(name) {
             Some(tensor) if tensor.shape == shape => return tensor.data.clone(),
             Some(tensor) => self.misshaped.push((name.to_string(), tensor.shape.clone(), shape.to_vec())),
@@ -69,10 +69,16 @@ impl<'a> Loader<'a> {
         vec![0.0; shape.iter().product()]
     }
 
+    /// Every name asked for, with the shape it has to have, in order.
+    pub(crate) fn expected(self) -> Vec<(String, Vec<usize>)> {
+        self.asked
+    }
+
     /// All faults, if there is one.
     pub(crate) fn finish(self, network: &str) -> Result<(), WeightsError> {
+        let asked: HashSet<&str> = self.asked.iter().map(|(name, _)| name.as_str()).collect();
         let unexpected: Vec<String> = (self.tensors.iter())
-            .filter(|(name, _)| !self.asked.contains(*name))
+            .filter(|(name, _)| !asked.contains(name))
             .map(|(name, _)| name.to_string())
             .collect();
         if self.missing.is_empty() && self.misshaped.is_empty() && unexpected.is_empty() {

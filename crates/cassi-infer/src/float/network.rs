@@ -157,6 +157,21 @@ impl MstNetwork {
         step: usize,
     ) -> Result<Self, WeightsError> {
         let mut loader = Loader::new(tensors);
+        let network = Self::read(&mut loader, variant, layout, bands, step);
+        let place = if layout == Layout::Standard { "standard" } else { "tsa-real" };
+        loader.finish(&format!("{} for instrument {place}", variant.name()))?;
+        Ok(network)
+    }
+
+    /// Names and shapes of the tensors that a network reads, in the order in which it reads them.
+    pub fn expected_tensors(variant: Variant, layout: Layout, bands: usize) -> Vec<(String, Vec<usize>)> {
+        let nothing = NamedTensors::new();
+        let mut loader = Loader::new(&nothing);
+        Self::read(&mut loader, variant, layout, bands, 0);
+        loader.expected()
+    }
+
+    fn read(loader: &mut Loader<'_>, variant: Variant, layout: Layout, bands: usize, step: usize) -> Self {
         let plus = variant == Variant::MstPp;
         let masked = !plus && layout == Layout::Standard;
         let mut fusion = None;
@@ -180,12 +195,10 @@ impl MstNetwork {
         let bodies = (0..if plus { 3 } else { 1 })
             .map(|n| {
                 let prefix = if plus { format!("body.{n}.") } else { String::new() };
-                Body::load(&mut loader, &prefix, bands, bands, variant.blocks(), masked, !plus)
+                Body::load(loader, &prefix, bands, bands, variant.blocks(), masked, !plus)
             })
             .collect();
-        let place = if layout == Layout::Standard { "standard" } else { "tsa-real" };
-        loader.finish(&format!("{} for instrument {place}", variant.name()))?;
-        Ok(Self { variant, layout, bands, step, fusion, around, bodies })
+        Self { variant, layout, bands, step, fusion, around, bodies }
     }
 
     /// Which network this is.
@@ -391,14 +404,10 @@ mod tests {
     use super::*;
 
     fn random_network(variant: Variant) -> MstNetwork {
-        let network =
-            |tensors: &NamedTensors| MstNetwork::from_tensors(tensors, variant, Layout::Standard, 28, 2);
-        let names = network(&NamedTensors::new()).unwrap_err().missing;
-        let empty = names.into_iter().map(|name| (name, Tensor::new(vec![0], Vec::new()).unwrap()));
-        let shapes = network(&empty.collect()).unwrap_err().misshaped;
         let mut stream = Stream::new(1, "test/weights", 0);
-        let tensors: NamedTensors = (shapes.into_iter())
-            .map(|(name, _, shape)| {
+        let tensors: NamedTensors = MstNetwork::expected_tensors(variant, Layout::Standard, 28)
+            .into_iter()
+            .map(|(name, shape)| {
                 let fan_in: usize = shape.iter().skip(1).product();
                 let data = (0..shape.iter().product::<usize>())
                     .map(|_| (stream.normal() / (fan_in.max(1) as f64).sqrt()) as f32)
@@ -406,7 +415,7 @@ mod tests {
                 (name, Tensor::new(shape, data).unwrap())
             })
             .collect();
-        network(&tensors).unwrap()
+        MstNetwork::from_tensors(&tensors, variant, Layout::Standard, 28, 2).unwrap()
     }
 
     #[test]

@@ -1,0 +1,276 @@
+//! `cassi network`: a network's tensors by name, and its bare output for a bare input, for conformance and debugging.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use cassi_core::{InstrumentDescription, Mask, Tensor, shear};
+use cassi_infer::binary::{self, BinaryNetwork};
+use cassi_infer::float::{self, MaskInput, MaskShift, MstNetwork, Variant};
+use cassi_io::{Metadata, Source};
+use ndarray::{Array3, Array4, ArrayD, ArrayViewD, Axis, Ix2, Ix3};
+
+use super::Outcome;
+use crate::context::Context;
+use crate::{inputs, registry};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  cassi network list --method mst-s
+  cassi network run --method bisrnet --weights bisrnet_sim.pth --input H.npy --mask mask.npy -o out.npy
+  cassi network run --method mst-s --weights mst_s.pth --input H.npy --mask mask.npy --set mask_shift=official -o out.npy
+  cassi network run --method bisrnet --instrument tsa-real --weights real.pth --input y.npy -o out.npy
+
+`run` feeds a network what it takes, in the form it takes it: features [n,band,row,column], or for the real instrument
+snapshots [n,row,column]. For work with snapshots there is `cassi reconstruct`.")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Print names and shapes of a network's tensors
+    #[command(after_help = "Examples:\n  cassi network list --method bisrnet --json")]
+    List {
+        /// The network
+        #[arg(long, value_name = "NAME")]
+        method: String,
+        /// The instrument that it is for
+        #[arg(long, value_name = "NAME|FILE.toml", default_value = "standard")]
+        instrument: String,
+    },
+    /// Run a network on its bare input
+    #[command(
+        after_help = "Examples:\n  cassi network run --method mst-s --weights w.pth --input H.npy --mask m.npy -o out.npy"
+    )]
+    Run {
+        /// The network
+        #[arg(long, value_name = "NAME")]
+        method: String,
+        /// Its weights (.safetensors, .pth)
+        #[arg(long, value_name = "FILE")]
+        weights: PathBuf,
+        /// Features [n,band,row,column] or [band,row,column]; for the real instrument snapshots [n,row,column]
+        #[arg(long, value_name = "FILE")]
+        input: String,
+        /// The mask: [row,column] (repeated over bands), [band,row,column] or [n,band,row,column]; for MST the last
+        /// two may be sheared already
+        #[arg(long, value_name = "FILE")]
+        mask: Option<String>,
+        /// The instrument that it is for
+        #[arg(long, value_name = "NAME|FILE.toml", default_value = "standard")]
+        instrument: String,
+        /// mask_shift=level (default) or mask_shift=official (MST)
+        #[arg(long = "set", value_name = "KEY=VALUE", value_parser = registry::parse_setting)]
+        settings: Vec<(String, String)>,
+        /// Where to write the output [n,band,row,column]
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
+}
+
+pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
+    match args.action {
+        Action::List { method, instrument } => {
+            list(&method, &inputs::instrument_by_name(&instrument)?, context)
+        }
+        Action::Run { method, weights, input, mask, instrument, settings, output } => {
+            let instrument = inputs::instrument_by_name(&instrument)?;
+            let shift = mask_shift(&settings)?;
+            let source = Source::parse(&input);
+            inputs::refuse_overwriting(&output, &[&source.path, &weights])?;
+            let input = cassi_io::read_array(&source)?.value;
+            let mask = match mask {
+                Some(file) => Some(cassi_io::read_array(&Source::parse(&file))?.value),
+                None => None,
+            };
+            let network = Network::load(&method, &weights, &instrument)?;
+            let items = network.items(input, &instrument)?;
+            let mut outputs = Vec::new();
+            for (index, item) in items.iter().enumerate() {
+                outputs.push(network.run(item, mask_of(mask.as_ref(), index)?, shift, &instrument)?);
+            }
+            let views: Vec<_> = outputs.iter().map(|output| output.view().insert_axis(Axis(0))).collect();
+            let all: Array4<f32> = ndarray::concatenate(Axis(0), &views)?;
+            cassi_io::write_array(&output, "output", all.view().into_dyn(), &Metadata::default())?;
+            context.say(format!("{}: {:?}", output.display(), all.shape()));
+            Ok(Outcome::Done)
+        }
+    }
+}
+
+fn mask_shift(settings: &[(String, String)]) -> anyhow::Result<MaskShift> {
+    let mut shift = MaskShift::Level;
+    for (key, value) in settings {
+        shift = match (key.as_str(), value.as_str()) {
+            ("mask_shift", "level") => MaskShift::Level,
+            ("mask_shift", "official") => MaskShift::Official,
+            ("mask_shift", _) => bail!("--set mask_shift={value}: expected level or official"),
+            _ => bail!("--set {key}: the only setting is mask_shift"),
+        };
+    }
+    Ok(shift)
+}
+
+/// The mask of item `index`: one for all, or one each.
+fn mask_of(mask: Option<&ArrayD<f32>>, index: usize) -> anyhow::Result<Option<ArrayViewD<'_, f32>>> {
+    let Some(mask) = mask else { return Ok(None) };
+    if mask.ndim() < 4 {
+        return Ok(Some(mask.view()));
+    }
+    let item = if mask.shape()[0] == 1 { 0 } else { index };
+    if item >= mask.shape()[0] {
+        bail!("--mask has {} items, expected 1 or one for each of the input", mask.shape()[0]);
+    }
+    Ok(Some(mask.index_axis(Axis(0), item)))
+}
+
+fn float_layout(instrument: &InstrumentDescription) -> float::Layout {
+    match registry::binary_layout(instrument) {
+        binary::Layout::Standard => float::Layout::Standard,
+        binary::Layout::TsaReal => float::Layout::TsaReal,
+    }
+}
+
+fn unknown(method: &str) -> anyhow::Error {
+    let names: Vec<String> = registry::networks().iter().map(|network| network.name.to_string()).collect();
+    let near = crate::config::nearest(method, names.iter().cloned());
+    anyhow::anyhow!("`{method}` is no network{near}; they are {}", names.join(", "))
+}
+
+fn list(method: &str, instrument: &InstrumentDescription, context: &Context) -> anyhow::Result<Outcome> {
+    let tensors = if let Some(variant) = Variant::from_name(method) {
+        MstNetwork::expected_tensors(variant, float_layout(instrument), instrument.bands())
+    } else if let Some(method) = binary::Method::from_name(method) {
+        binary::expected_tensors(method)
+    } else {
+        return Err(unknown(method));
+    };
+    if context.json {
+        let all: Vec<_> =
+            tensors.iter().map(|(name, shape)| serde_json::json!({ "name": name, "shape": shape })).collect();
+        context.print_json(&serde_json::Value::Array(all));
+        return Ok(Outcome::Done);
+    }
+    for (name, shape) in &tensors {
+        println!("{name:<64} {shape:?}");
+    }
+    Ok(Outcome::Done)
+}
+
+/// A network of either engine.
+enum Network {
+    Float(Box<MstNetwork>),
+    Bits(Box<BinaryNetwork>),
+}
+
+impl Network {
+    fn load(
+        method: &str,
+        weights: &std::path::Path,
+        instrument: &InstrumentDescription,
+    ) -> anyhow::Result<Self> {
+        let tensors = registry::checkpoint(weights)?;
+        let at = || weights.display().to_string();
+        if let Some(variant) = Variant::from_name(method) {
+            let (bands, step) = (instrument.bands(), instrument.step());
+            let network = MstNetwork::from_tensors(&tensors, variant, float_layout(instrument), bands, step);
+            return Ok(Self::Float(Box::new(network.with_context(at)?)));
+        }
+        let method = binary::Method::from_name(method).ok_or_else(|| unknown(method))?;
+        let network = BinaryNetwork::from_tensors(&tensors, method, registry::binary_layout(instrument));
+        Ok(Self::Bits(Box::new(network.with_context(at)?)))
+    }
+
+    fn takes_snapshots(&self) -> bool {
+        match self {
+            Self::Float(network) => network.layout() == float::Layout::TsaReal,
+            Self::Bits(network) => network.layout() == binary::Layout::TsaReal,
+        }
+    }
+
+    /// The items of a batch: features `[band, row, column]`, or `[1, row, column]` for snapshots.
+    fn items(
+        &self,
+        input: ArrayD<f32>,
+        instrument: &InstrumentDescription,
+    ) -> anyhow::Result<Vec<Array3<f32>>> {
+        let shape = input.shape().to_vec();
+        let planes = if self.takes_snapshots() { 1 } else { instrument.bands() };
+        let batch = match (input.ndim(), self.takes_snapshots()) {
+            (4, _) => input,
+            (2, true) => input.insert_axis(Axis(0)).insert_axis(Axis(0)),
+            (3, true) => input.insert_axis(Axis(1)),
+            (3, false) => input.insert_axis(Axis(0)),
+            _ => bail!("--input has shape {shape:?}, expected [n, {planes}, row, column]"),
+        };
+        if batch.shape()[1] != planes || batch.is_empty() {
+            bail!("--input has shape {shape:?}, expected [n, {planes}, row, column]");
+        }
+        Ok(batch
+            .outer_iter()
+            .map(|item| item.into_dimensionality::<Ix3>().expect("three axes are left").to_owned())
+            .collect())
+    }
+
+    fn run(
+        &self,
+        item: &Array3<f32>,
+        mask: Option<ArrayViewD<'_, f32>>,
+        shift: MaskShift,
+        instrument: &InstrumentDescription,
+    ) -> anyhow::Result<Array3<f32>> {
+        let (bands, step) = (instrument.bands(), instrument.step());
+        let features = if self.takes_snapshots() {
+            let plane = item.index_axis(Axis(0), 0);
+            if shear::unsheared_columns(plane.ncols(), bands, step).is_none() {
+                bail!("--input has {} columns, expected more than {}", plane.ncols(), step * (bands - 1));
+            }
+            shear::unshear_snapshot(plane, bands, step)
+        } else {
+            item.clone()
+        };
+        let (_, rows, columns) = features.dim();
+        match self {
+            Self::Float(network) => {
+                let planes = mask.as_ref().and_then(|m| m.view().into_dimensionality::<Ix3>().ok());
+                let plane = mask.as_ref().and_then(|m| m.view().into_dimensionality::<Ix2>().ok());
+                let input = match (plane, planes) {
+                    (Some(plane), _) => Some(MaskInput::Plain(plane)),
+                    (_, Some(stack)) if stack.dim().2 == columns => Some(MaskInput::Bands(stack)),
+                    (_, Some(stack)) => Some(MaskInput::Sheared(stack)),
+                    _ => None,
+                };
+                let prepared = network.prepare_mask(input, rows, columns, shift)?;
+                Ok(network.run(features.view(), &prepared, &mut float::Workspace::default())?)
+            }
+            Self::Bits(network) => {
+                let mut cube = vec![0.0; bands * rows * columns];
+                let mut workspace = binary::Workspace::default();
+                if self.takes_snapshots() {
+                    let snapshot = item.as_slice().expect("owned items are in C order");
+                    network.run(
+                        binary::Input::Real { snapshot, rows, columns },
+                        &mut workspace,
+                        &mut cube,
+                    )?;
+                } else {
+                    let mask = mask.context("this network takes a mask; pass it with --mask FILE")?;
+                    let tensor = Tensor::new(mask.shape().to_vec(), mask.iter().copied().collect())?;
+                    let mask: Mask = cassi_optics::recognise_mask(&tensor, instrument)?.mask;
+                    if mask.shape() != [rows, columns] {
+                        bail!(
+                            "--mask has shape {:?}, expected [{rows}, {columns}] (row, column)",
+                            mask.shape()
+                        );
+                    }
+                    let features = features.as_slice().expect("owned features are in C order");
+                    let input = binary::Input::Standard { features, mask: mask.as_slice(), rows, columns };
+                    network.run(input, &mut workspace, &mut cube)?;
+                }
+                Ok(Array3::from_shape_vec((bands, rows, columns), cube)?)
+            }
+        }
+    }
+}
