@@ -6,6 +6,7 @@
 //!
 //! Exit codes: 0 done; 1 a check or some jobs failed; 2 bad input or usage.
 
+#![allow(rustdoc::broken_intra_doc_links)] // arguments' doc comments are help texts, where brackets are brackets
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))] // files are opened by cassi-io alone
 
 mod cli;
