@@ -14,8 +14,8 @@ use crate::context::Context;
 use crate::inputs;
 use crate::registry;
 
-/// About one percent of a bright snapshot's values, as a good camera has.
-const NOISE: NoiseModel = NoiseModel::Gaussian { sigma: 0.03 };
+/// A thousandth of the snapshot's full scale (about 10), as of a good 10-bit camera.
+const NOISE: NoiseModel = NoiseModel::Gaussian { sigma: 0.01 };
 
 const SCENES: [Kind; 3] = [Kind::StillLife, Kind::Chart, Kind::Fabric];
 
