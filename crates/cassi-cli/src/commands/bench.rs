@@ -151,7 +151,7 @@ fn gap_tv(python: &str, repeat: u32, context: &Context) -> anyhow::Result<Vec<Ro
         setting("subspace", "none"),
         setting("iterations", "100"),
         setting("inner", "5"),
-        setting("weight", "0.1"),
+        setting("weight", "0.2"),
         setting("tolerance", "0"),
     ];
     let problem = Problem {
@@ -201,7 +201,6 @@ fn numpy_seconds(python: &str) -> anyhow::Result<f64> {
         anyhow::bail!("`{python}` failed: {}", text.lines().last().unwrap_or("without a word"));
     }
     let text = String::from_utf8_lossy(&output.stdout);
-    let json: serde_json::Value =
-        serde_json::from_str(text.trim()).context("the reference printed no JSON")?;
-    json["seconds"].as_f64().context("the reference printed no `seconds`")
+    let seconds = text.split_whitespace().find_map(|word| word.strip_prefix("seconds="));
+    seconds.and_then(|seconds| seconds.parse().ok()).context("the reference printed no `seconds=`")
 }
