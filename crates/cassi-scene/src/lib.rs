@@ -3,8 +3,8 @@
 //! A [`SceneRecipe`] (kind, seed, size) renders to a cube on any wavelength grid: objects with outlines, textures,
 //! shading, highlights and shadows, whose spectra are drawn from a model of 2,327 measured reflectances
 //! ([`Reflectance`]), under a lamp. [`Lift`] turns a photograph into a cube whose rendering under daylight is that
-//! photograph again. Everything follows from seeds, and threads change nothing. `docs/scenes.md` shows what the scenes
-//! look like and how their statistics compare with measured cubes.
+//! photograph again. Everything follows from seeds, and threads change nothing. `docs/scenes.md` describes the kinds of
+//! scenes.
 //!
 //! ```
 //! use cassi_core::Wavelengths;
