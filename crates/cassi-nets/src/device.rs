@@ -82,3 +82,21 @@ pub fn pin_allocator() {
         libc::mallopt(libc::M_TOP_PAD, 256 << 20);
     }
 }
+
+/// Keeps OpenBLAS, where this process carries it, to the thread that calls it.
+///
+/// A program that also links OpenBLAS runs libtorch's matrix products in there, and its own threads know nothing of
+/// libtorch's: beside workers that fill the cores already they wait in a loop for work, at more than half the time.
+#[allow(unsafe_code)] // dlsym and what it finds are foreign calls
+pub fn single_threaded_blas() {
+    #[cfg(target_os = "linux")]
+    // SAFETY: dlsym takes a C string and only looks up; the function of that name has taken one int and returned
+    // nothing in every OpenBLAS.
+    unsafe {
+        let found = libc::dlsym(libc::RTLD_DEFAULT, c"openblas_set_num_threads".as_ptr());
+        if !found.is_null() {
+            let set_threads: unsafe extern "C" fn(libc::c_int) = std::mem::transmute(found);
+            set_threads(1);
+        }
+    }
+}

@@ -129,6 +129,7 @@ pub fn run(
 ) -> Result<TrainReport, TrainError> {
     let device = device::select(&options.device)?;
     device::pin_allocator();
+    device::single_threaded_blas();
     let threads = match options.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
