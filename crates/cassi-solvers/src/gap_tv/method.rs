@@ -229,7 +229,9 @@ impl Reconstructor for GapTv {
             (NoiseLevel::Unknown, Some(_)) => {
                 let sigma = estimate_noise(&camera, &problem.instrument.wavelengths_nm, y);
                 let rms = (cassi_core::check::dot(&sigma, &sigma) / sigma.len() as f64).sqrt();
-                monitor.note(format!("noise of the snapshot estimated at {rms:.3e} (standard deviation, with a margin)"));
+                monitor.note(format!(
+                    "noise of the snapshot estimated at {rms:.3e} (standard deviation, with a margin)"
+                ));
                 sigma
             }
         };
