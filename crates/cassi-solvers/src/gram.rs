@@ -1,4 +1,4 @@
-//! The exact data step of a coded-shear camera under a spectral prior: `(A C Aᵀ + ρ I)⁻¹` on the detector.
+//! The exact data step of a coded-shear camera under a spectral prior: `(A C Aᵀ + diag ρ)⁻¹` on the detector.
 //!
 //! With a spectral covariance `C [band, band]` in place of the identity, `A C Aᵀ` is no longer diagonal; but two
 //! detector pixels interact only within a row, and only where some scene pixel sends light to both: columns `w + s b`
@@ -22,14 +22,14 @@ pub(crate) struct RowGram {
 }
 
 impl RowGram {
-    /// Factors `A C Aᵀ + ridge I` for a mask of `rows` rows; `covariance [bands, bands]` in C order, positive
-    /// semi-definite, and `ridge` positive.
+    /// Factors `A C Aᵀ + diag(ridge)` for a mask of `rows` rows; `covariance [bands, bands]` in C order, positive
+    /// semi-definite, and `ridge [row, column]` of the detector, positive.
     pub(crate) fn new(
         camera: CodedShear<'_>,
         rows: usize,
         bands: usize,
         covariance: &[f32],
-        ridge: f32,
+        ridge: &[f32],
     ) -> Self {
         let width = camera.mask.len() / rows;
         // Without dispersion all bands fall on one pixel: one band that varies as their sum does.
@@ -50,7 +50,13 @@ impl RowGram {
                     .map(|phase| {
                         let n = (columns - phase).div_ceil(step);
                         let mut system = vec![[0.0; LANES]; n * band];
-                        system.iter_mut().step_by(band).for_each(|diagonal| *diagonal = [ridge; LANES]);
+                        for (i, diagonal) in system.iter_mut().step_by(band).enumerate() {
+                            *diagonal = std::array::from_fn(|lane| {
+                                let row = group * LANES + lane;
+                                // Lanes beyond the last row are solved for nothing.
+                                if row < rows { ridge[row * columns + phase + step * i] } else { 1.0 }
+                            });
+                        }
                         for (j, column) in (phase..width).step_by(step).enumerate() {
                             add_outer(&mut system, band, j, energy(column), covariance);
                         }
@@ -63,7 +69,7 @@ impl RowGram {
         Self { groups, step, band, columns }
     }
 
-    /// Overwrites `u` by `(A C Aᵀ + ρ I)⁻¹ r`, both `[row, column]` of the detector.
+    /// Overwrites `u` by `(A C Aᵀ + diag ρ)⁻¹ r`, both `[row, column]` of the detector.
     pub(crate) fn solve(&self, kernel: &Kernel, r: &[f32], u: &mut [f32]) {
         let columns = self.columns;
         let group_len = LANES * columns;
@@ -135,16 +141,17 @@ mod tests {
     use super::*;
     use crate::kernels::best;
 
-    /// `A C Aᵀ r + ridge r`, term by term in f64.
+    /// `A C Aᵀ r + ridge ⊙ r`, term by term in f64.
     fn apply(
         mask: &[f32],
         [rows, width, bands, step]: [usize; 4],
         c: &[f32],
-        ridge: f64,
+        ridge: &[f32],
         r: &[f32],
     ) -> Vec<f64> {
         let columns = width + step * (bands - 1);
-        let mut y: Vec<f64> = r.iter().map(|&v| ridge * f64::from(v)).collect();
+        let mut y: Vec<f64> =
+            r.iter().zip(ridge).map(|(&r, &ridge)| f64::from(ridge) * f64::from(r)).collect();
         for row in 0..rows {
             for w in 0..width {
                 let m = f64::from(mask[row * width + w]);
@@ -175,13 +182,13 @@ mod tests {
                     f[2 * (i / bands)] * f[2 * (i % bands)] + f[2 * (i / bands) + 1] * f[2 * (i % bands) + 1]
                 })
                 .collect();
-            let ridge = 0.05;
             let r = draw(rows * (width + step * (bands - 1)));
-            let gram = RowGram::new(CodedShear { mask: &mask, step }, rows, bands, &c, ridge);
+            let ridge: Vec<f32> = draw(r.len()).iter().map(|v| 0.05 + 0.05 * v).collect();
+            let gram = RowGram::new(CodedShear { mask: &mask, step }, rows, bands, &c, &ridge);
             let mut u = vec![f32::NAN; r.len()];
             gram.solve(best(), &r, &mut u);
             // A condition number of about 100 on top of f32 rounding.
-            for (back, r) in apply(&mask, case, &c, f64::from(ridge), &u).iter().zip(&r) {
+            for (back, r) in apply(&mask, case, &c, &ridge, &u).iter().zip(&r) {
                 assert!((back - f64::from(*r)).abs() < 1e-4, "{case:?}: {back} for {r}");
             }
         }

@@ -1,6 +1,9 @@
 //! The specification of the kernels, in plain Rust; other instruction sets compile the same loops again.
 
-use super::{GROUP, Kernel, Window};
+use super::{AHEAD, GROUP, Kernel, Window};
+
+/// Floats of a cache line.
+const LINE: usize = 16;
 
 pub(crate) const KERNEL: Kernel = Kernel {
     name: "portable",
@@ -43,18 +46,43 @@ pub(super) fn accumulate_group(window: Window, step: usize, y: &mut [f32], mask:
         let start = |k: usize| reach - k * step;
         let m: [&[f32]; GROUP] = std::array::from_fn(|k| &mask[start(k)..][..common]);
         let x_middle: [&[f32]; GROUP] = std::array::from_fn(|k| &x[k][start(k)..][..common]);
-        for c in 0..common {
-            let mut sum = middle[c];
+        let (lines, rest) = middle.as_chunks_mut::<LINE>();
+        for (i, line) in lines.iter_mut().enumerate() {
+            let (at, mut sums) = (i * LINE, *line);
             for k in 0..GROUP {
-                sum += m[k][c] * x_middle[k][c];
+                fetch_ahead(x_middle[k].as_ptr().wrapping_add(at + AHEAD));
+                let (m, x) = (&m[k][at..at + LINE], &x_middle[k][at..at + LINE]);
+                for c in 0..LINE {
+                    sums[c] += m[c] * x[c];
+                }
             }
-            middle[c] = sum;
+            *line = sums;
+        }
+        let at = common - rest.len();
+        for k in 0..GROUP {
+            add(rest, &m[k][at..], &x_middle[k][at..]);
         }
         for k in 0..GROUP {
             let edge = columns - k * step;
             add(right, &mask[edge..], &x[k][edge..]);
         }
     }
+}
+
+/// Asks for the cache line at an address that may lie anywhere.
+#[inline(always)]
+fn fetch_ahead(at: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: every x86-64 CPU has the instruction, and it touches no memory that the program can see.
+        #[allow(unsafe_code)] // std::arch
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(at.cast())
+        };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
 }
 
 #[inline(always)]

@@ -17,6 +17,9 @@ use crate::spectra;
 
 const NAME: &str = "gap-tv";
 
+/// What a noise level is multiplied by: fitting a snapshot down to its very noise still fits some of it.
+pub(crate) const MARGIN: f64 = 2.0;
+
 /// The strength of the total variation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Weight {
@@ -220,18 +223,21 @@ impl Reconstructor for GapTv {
             Subspace::Rank(rank) => Some(rank.min(shape[0])),
         };
         let sigma = match (problem.noise, rank) {
-            (NoiseLevel::Known(sigma), _) => sigma,
+            (NoiseLevel::Known(sigma), _) => vec![(MARGIN * sigma) as f32; y.len()],
             // The published method knows no noise; it is given what it asks for.
-            (NoiseLevel::Unknown, None) => 0.0,
+            (NoiseLevel::Unknown, None) => vec![0.0; y.len()],
             (NoiseLevel::Unknown, Some(_)) => {
                 let sigma = estimate_noise(&camera, &problem.instrument.wavelengths_nm, y);
-                monitor.note(format!("noise of the snapshot estimated at {sigma:.3e} (standard deviation)"));
+                let rms = (cassi_core::check::dot(&sigma, &sigma) / sigma.len() as f64).sqrt();
+                monitor.note(format!(
+                    "noise of the snapshot estimated at {rms:.3e} (standard deviation, with a margin)"
+                ));
                 sigma
             }
         };
         let x = match rank {
-            None => bands::run(self, &camera, problem, brightness, sigma, &mut monitor),
-            Some(rank) => subspace::run(self, &camera, problem, rank, brightness, sigma, &mut monitor),
+            None => bands::run(self, &camera, problem, brightness, &sigma, &mut monitor),
+            Some(rank) => subspace::run(self, &camera, problem, rank, brightness, &sigma, &mut monitor),
         };
         let data = Array3::from_shape_vec(shape, x).expect("as many values as the shape says");
         let cube = Cube::new(data, problem.instrument.wavelengths_nm.clone())?;

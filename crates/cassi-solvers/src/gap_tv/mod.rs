@@ -11,7 +11,7 @@
 //!   to step.
 //!
 //! With `y₁` accumulating what is missing, the fit becomes exact over the iterations: right without noise. With noise
-//! of level σ the accumulation fades out as the misfit nears `σ √pixels` (the discrepancy principle).
+//! of level σ the accumulation fades out, tile by tile, as the misfit nears `σ √pixels` (the discrepancy principle).
 
 mod bands;
 mod data;
@@ -20,4 +20,5 @@ mod monitor;
 mod subspace;
 
 pub(crate) use data::Camera;
+pub(crate) use method::MARGIN;
 pub use method::{GapTv, Subspace, Weight};

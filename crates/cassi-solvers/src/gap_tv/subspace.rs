@@ -11,8 +11,8 @@ use super::data::{Camera, Misfit, conjugate_gradients};
 use super::method::{GapTv, Weight};
 use super::monitor::Monitor;
 use crate::gram::RowGram;
+use crate::kernels::{Plane, Wavefront};
 use crate::spectra::{Synthesis, overreach};
-use crate::tv::Wavefront;
 
 /// TV weight of `weight=auto`, as a multiple of the scene's brightness.
 const WEIGHT: f64 = 0.4;
@@ -29,11 +29,12 @@ const INNER_SOLVE: usize = 60;
 /// Reach beyond the fitted wavelengths, in nm, that is worth a note.
 const OVERREACH_NM: f64 = 20.0;
 
-/// Ridge for noise of standard deviation `sigma` in a snapshot.
-fn ridge(sigma: f64, snapshot: &[f32]) -> f32 {
+/// Ridge of every detector pixel for noise of standard deviation `sigma` there.
+fn ridge(sigma: &[f32], snapshot: &[f32]) -> Vec<f32> {
     let mean = snapshot.iter().map(|&v| f64::from(v).abs()).sum::<f64>() / snapshot.len() as f64;
-    let level = if mean > 0.0 { sigma / mean } else { 0.0 };
-    (RIDGE_PER_LEVEL * level * (level / FAINT_LEVEL).min(1.0)).max(SMALLEST_RIDGE) as f32
+    let of_level = |level: f64| RIDGE_PER_LEVEL * level * (level / FAINT_LEVEL).min(1.0);
+    let level = |sigma: f32| if mean > 0.0 { f64::from(sigma) / mean } else { 0.0 };
+    sigma.iter().map(|&sigma| of_level(level(sigma)).max(SMALLEST_RIDGE) as f32).collect()
 }
 
 /// Runs the iteration and returns the cube's values.
@@ -43,7 +44,7 @@ pub(super) fn run(
     problem: &Problem<'_>,
     rank: usize,
     brightness: f64,
-    sigma: f64,
+    sigma: &[f32],
     monitor: &mut Monitor<'_>,
 ) -> Vec<f32> {
     let wavelengths = &problem.instrument.wavelengths_nm;
@@ -67,21 +68,19 @@ pub(super) fn run(
         if cfg!(feature = "lapack") { &[method.iterations / 4, method.iterations / 2] } else { &[] };
     let mut cube = vec![0.0; camera.bands * camera.plane()];
     let ridge = ridge(sigma, y);
-    let mut data = DataStep::new(camera, &state.synthesis, ridge);
-    let mut misfit = Misfit::new(y, method.accelerated, sigma);
+    let mut data = DataStep::new(camera, &state.synthesis, &ridge);
+    let mut misfit = Misfit::new(y, camera.detector_columns, method.accelerated, sigma);
     state.forward(&mut cube, &mut misfit.seen);
-    let mut norm = misfit.norm();
     for iteration in 0..method.iterations {
         if iteration > 0 && refits.contains(&iteration) && state.refit(wavelengths) {
-            data = DataStep::new(camera, &state.synthesis, ridge);
+            data = DataStep::new(camera, &state.synthesis, &ridge);
             state.forward(&mut cube, &mut misfit.seen);
-            norm = misfit.norm();
         }
-        misfit.update(norm);
+        misfit.update(None);
         data.solve(camera, &state.synthesis, &mut misfit.wanted);
         let sums = state.denoise(&misfit.wanted, &mut cube, weight as f32);
         state.forward(&mut cube, &mut misfit.seen);
-        norm = misfit.norm();
+        let norm = misfit.norm();
         let view = monitor.wants_estimate().then(|| {
             state.synthesise(&mut cube);
             let shape = (camera.bands, camera.rows, camera.columns);
@@ -159,9 +158,7 @@ impl<'a> State<'a> {
         planes.for_each_init(
             || (Wavefront::new(columns, inner, true), vec![0.0; columns]),
             |(front, scratch), (((plane_z, dual), spectrum), sums)| {
-                *sums = front.run(camera.kernel, plane_z, Some(dual), weight, |row, old, image| match camera
-                    .coded
-                {
+                let fill = &mut |row: usize, old: &[f32], image: &mut [f32]| match camera.coded {
                     // Σ_b T[b] m u[w + s b]: the sum over bands reads one detector row at `bands` offsets.
                     Some(CodedShear { mask, step }) => {
                         let u = &u[row * camera.detector_columns..][..camera.detector_columns];
@@ -172,7 +169,9 @@ impl<'a> State<'a> {
                         (camera.kernel.combine)(scratch, spectrum, &back[row * columns..], plane);
                         image.iter_mut().zip(old).zip(&*scratch).for_each(|((v, z), u)| *v = z + u);
                     }
-                });
+                };
+                *sums =
+                    (camera.kernel.denoise)(front, Plane { values: plane_z, dual: Some(dual), weight, fill });
             },
         );
         sums.iter().fold([0.0; 2], |a, b| [a[0] + b[0], a[1] + b[1]])
@@ -236,11 +235,11 @@ enum DataStep {
     /// Factored, for a coded shear.
     Factored { gram: RowGram, solution: Vec<f32> },
     /// By conjugate gradients, for any operator.
-    Iterated { covariance: Vec<f32>, ridge: f32, cubes: [Vec<f32>; 2], solution: Vec<f32> },
+    Iterated { covariance: Vec<f32>, ridge: Vec<f32>, cubes: [Vec<f32>; 2], solution: Vec<f32> },
 }
 
 impl DataStep {
-    fn new(camera: &Camera<'_>, synthesis: &Synthesis, ridge: f32) -> Self {
+    fn new(camera: &Camera<'_>, synthesis: &Synthesis, ridge: &[f32]) -> Self {
         let (covariance, solution) = (synthesis.covariance(), vec![0.0; camera.pixels()]);
         match camera.coded {
             Some(coded) => {
@@ -249,7 +248,7 @@ impl DataStep {
             }
             None => {
                 let cube = || vec![0.0; camera.bands * camera.plane()];
-                Self::Iterated { covariance, ridge, cubes: [cube(), cube()], solution }
+                Self::Iterated { covariance, ridge: ridge.to_vec(), cubes: [cube(), cube()], solution }
             }
         }
     }
@@ -266,7 +265,7 @@ impl DataStep {
                     camera.operator.adjoint(v, back);
                     mix(camera, covariance, synthesis.bands, back, mixed);
                     camera.operator.forward(mixed, out);
-                    out.iter_mut().zip(v).for_each(|(out, v)| *out += *ridge * v);
+                    out.iter_mut().zip(v).zip(&*ridge).for_each(|((out, v), ridge)| *out += ridge * v);
                 };
                 conjugate_gradients(apply, r, solution, INNER_SOLVE);
                 r.copy_from_slice(solution);

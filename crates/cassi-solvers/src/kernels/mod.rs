@@ -1,59 +1,37 @@
-//! Row kernels of the solvers: total variation, mask-and-shear, spectral combinations, banded solves.
+//! Kernels of the solvers, in several instruction sets behind one list: total variation of a plane, mask-and-shear,
+//! spectral combinations, banded solves.
 //!
-//! `portable` is the specification, written so that the compiler can vectorise it for the baseline CPU; the others
-//! do the same with wider registers, chosen once at run time by [`best`]. Rows of the TV pipeline are *framed*: the
-//! payload starts at [`LEFT`], `framed_len(width)` floats in all, so that whole vectors may be read at `w − 1` and
-//! `w + 1` without a special case. Frames left of the payload stay zero; those right of it hold finite scratch.
+//! The loops are written once, over the vectors of `lanes`: `wavefront` for total variation, `rows` for the rest.
+//! Each instruction set brings its vectors and compiles the loops with its features; the best one that the CPU has is
+//! chosen once at run time by [`best`].
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod lanes;
 mod portable;
+mod rows;
+mod wavefront;
 
 use std::sync::OnceLock;
 
-/// Floats before the payload of a framed row.
-pub(crate) const LEFT: usize = 8;
+pub(crate) use wavefront::{Plane, Wavefront};
+
 /// Rows that one banded solve works on side by side.
 pub(crate) const LANES: usize = 8;
 
-/// Length of a framed row of `width` values: the payload rounded up to whole vectors, one vector before it and one
-/// after it.
-pub(crate) fn framed_len(width: usize) -> usize {
-    LEFT + width.next_multiple_of(8) + 8
-}
-
-/// The step of one dual update: `p ← (p − τ g) / (1 + slope |g|)`, `slope = τ / weight`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct DualStep {
-    /// τ, 1/4 in two dimensions.
-    pub tau: f32,
-    /// τ over the TV weight.
-    pub slope: f32,
-}
-
-/// One implementation of every kernel. All rows named `framed` below must have [`framed_len`] floats.
+/// One implementation of every kernel.
 pub(crate) struct Kernel {
     /// Instruction set, as `CASSI_REQUIRE_ISA` names it.
     pub name: &'static str,
     /// Whether this CPU has it.
     pub available: fn() -> bool,
-    /// `(image, below, px, py, width, step)`, framed: the first dual update of a row, from `p = 0`.
-    pub dual_first: fn(&[f32], &[f32], &mut [f32], &mut [f32], usize, DualStep),
-    /// `(out, image_next, here, next, new, width, step)`, framed: with `out` the primal row `r`, overwrites it by
-    /// row `r + 1`, `image_next + div p`, and writes the updated duals `new = (px, py)` of row `r`; `here` and `next`
-    /// are `(px, py)` of rows `r` and `r + 1`.
-    pub dual_next:
-        fn(&mut [f32], &[f32], (&[f32], &[f32]), (&[f32], &[f32]), (&mut [f32], &mut [f32]), usize, DualStep),
-    /// `(out, here, new, width, step)`, framed: the dual update of the last row, which has no row below.
-    pub dual_last: fn(&[f32], (&[f32], &[f32]), (&mut [f32], &mut [f32]), usize, DualStep),
-    /// `(out, image, p, py_above, width)`, framed: `out = image + div p`.
-    pub divergence: fn(&mut [f32], &[f32], (&[f32], &[f32]), &[f32], usize),
-    /// `(target, image, p, py_above)`: `target = image + div p` for a plain row of its own length, the others
-    /// framed; returns `Σ (new − old)²` and `Σ new²`.
-    pub finish: fn(&mut [f32], &[f32], (&[f32], &[f32]), &[f32]) -> [f32; 2],
-    /// `(out, x, mask, u)`: `out = x + mask · u` over the length of `out`, all plain.
+    /// Overwrites a plane by its denoised successor; returns `Σ (new − old)²` and `Σ new²`.
+    pub denoise: fn(&mut Wavefront, Plane<'_>) -> [f64; 2],
+    /// `(out, x, mask, u)`: `out = x + mask · u` over the length of `out`.
     pub lift: fn(&mut [f32], &[f32], &[f32], &[f32]),
-    /// `(y, mask, x)`: `y += mask · x` over the length of `x`, all plain.
+    /// `(y, mask, x)`: `y += mask · x` over the length of `x`.
     pub accumulate: fn(&mut [f32], &[f32], &[f32]),
     /// `(out, coefficients, rows, stride)`: `out[w] = Σ_j coefficients[j] · rows[j · stride + w]`.
     pub combine: fn(&mut [f32], &[f32], &[f32], usize),
@@ -62,12 +40,64 @@ pub(crate) struct Kernel {
     pub solve: fn(&[f32], usize, &mut [f32]),
 }
 
+/// Defines the `KERNEL` of a vector type: the shared loops, compiled with its target features, and what it brings of
+/// its own.
+macro_rules! table {
+    ($lanes:ty, $($features:literal,)? { $($own:tt)* }) => {
+        pub(super) const KERNEL: Kernel = Kernel {
+            denoise: |front, plane| {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn inner(
+                    front: &mut super::Wavefront,
+                    plane: super::Plane<'_>,
+                ) -> [f64; 2] {
+                    // SAFETY: compiled for the instruction set of the vectors.
+                    unsafe { super::wavefront::sweep::<$lanes>(front, plane) }
+                }
+                // SAFETY: `best` and the tests use a table only after `available` found its instruction set.
+                unsafe { inner(front, plane) }
+            },
+            lift: |out, x, mask, u| {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn inner(out: &mut [f32], x: &[f32], mask: &[f32], u: &[f32]) {
+                    // SAFETY: as above.
+                    unsafe { super::rows::lift::<$lanes>(out, x, mask, u) }
+                }
+                // SAFETY: as above.
+                unsafe { inner(out, x, mask, u) }
+            },
+            accumulate: |y, mask, x| {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn inner(y: &mut [f32], mask: &[f32], x: &[f32]) {
+                    // SAFETY: as above.
+                    unsafe { super::rows::accumulate::<$lanes>(y, mask, x) }
+                }
+                // SAFETY: as above.
+                unsafe { inner(y, mask, x) }
+            },
+            combine: |out, coefficients, rows, stride| {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn inner(out: &mut [f32], coefficients: &[f32], rows: &[f32], stride: usize) {
+                    // SAFETY: as above.
+                    unsafe { super::rows::combine::<$lanes>(out, coefficients, rows, stride) }
+                }
+                // SAFETY: as above.
+                unsafe { inner(out, coefficients, rows, stride) }
+            },
+            $($own)*
+        };
+    };
+}
+use table;
+
 /// Best first.
-#[cfg(target_arch = "x86_64")]
-pub(crate) static KERNELS: &[Kernel] = &[avx2::KERNEL, portable::KERNEL];
-/// Best first.
-#[cfg(not(target_arch = "x86_64"))]
-pub(crate) static KERNELS: &[Kernel] = &[portable::KERNEL];
+pub(crate) static KERNELS: &[Kernel] = &[
+    #[cfg(target_arch = "x86_64")]
+    avx512::KERNEL,
+    #[cfg(target_arch = "x86_64")]
+    avx2::KERNEL,
+    portable::KERNEL,
+];
 
 /// The best kernel that this CPU can run.
 pub(crate) fn best() -> &'static Kernel {
@@ -77,16 +107,18 @@ pub(crate) fn best() -> &'static Kernel {
     })
 }
 
-/// Name of the instruction set that the solvers' kernels use on this CPU: `avx2` or `portable`.
+/// Name of the instruction set that the solvers' kernels use on this CPU: `avx512`, `avx2` or `portable`.
 pub fn kernel_name() -> &'static str {
     best().name
 }
 
-/// Checks that every slice is a framed row of this width: what makes unchecked vector access sound.
-#[cfg(target_arch = "x86_64")]
-fn assert_framed(width: usize, rows: &[&[f32]]) {
-    let length = framed_len(width);
-    assert!(rows.iter().all(|row| row.len() == length), "rows framed for {width} values");
+/// Every kernel that this CPU has, for tests; one that `CASSI_REQUIRE_ISA` names and this CPU has not is a failure.
+#[cfg(test)]
+pub(crate) fn available() -> Vec<&'static Kernel> {
+    let required = std::env::var("CASSI_REQUIRE_ISA").unwrap_or_default();
+    let (found, missing): (Vec<_>, Vec<_>) = KERNELS.iter().partition(|k| (k.available)());
+    assert!(missing.iter().all(|k| k.name != required), "this CPU lacks {required}");
+    found
 }
 
 #[cfg(test)]
@@ -95,91 +127,48 @@ mod tests {
 
     use super::*;
 
-    const STEP: DualStep = DualStep { tau: 0.25, slope: 1.7 };
-
     fn draw(name: &str, n: usize) -> Vec<f32> {
         let mut stream = Stream::new(11, name, n as u64);
         (0..n).map(|_| stream.uniform_in(-1.0, 1.0) as f32).collect()
     }
 
-    /// A framed row with a zero frame on the left and the last value repeated on the right, as the pipeline keeps it.
-    fn framed(name: &str, width: usize) -> Vec<f32> {
-        let mut row = draw(name, framed_len(width));
-        row[..LEFT].fill(0.0);
-        row[LEFT + width] = row[LEFT + width - 1];
-        row
-    }
+    const WIDTHS: [usize; 16] = [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 255, 256, 257, 660];
 
-    fn assert_close(name: &str, what: &str, width: usize, found: &[f32], expected: &[f32]) {
-        // Values are of order 1; the approximate reciprocals with one Newton step are good to 3e-7, sums of up to 40
-        // terms in another order to a few ulps of the sum of magnitudes.
-        for (i, (f, e)) in found.iter().zip(expected).enumerate() {
-            assert!(
-                (f - e).abs() <= 4e-6 * (1.0 + e.abs()),
-                "{name}: {what}, width {width}, [{i}]: {f} for {e}"
-            );
+    #[test]
+    fn rows_are_what_they_say() {
+        for k in available() {
+            for width in WIDTHS {
+                let (x, mask, u) = (draw("x", width), draw("mask", width), draw("u", width));
+                let assert = |what: &str, found: &[f32], expected: &dyn Fn(usize) -> f64, bound: f64| {
+                    for (i, f) in found.iter().enumerate() {
+                        let gap = (f64::from(*f) - expected(i)).abs();
+                        assert!(gap <= bound, "{}: {what}, width {width}, [{i}]", k.name);
+                    }
+                };
+                let of = |v: &[f32], i: usize| f64::from(v[i]);
+                // Two roundings of values below 2.
+                let mut out = vec![f32::NAN; width];
+                (k.lift)(&mut out, &x, &mask, &u);
+                assert("lift", &out, &|i| of(&x, i) + of(&mask, i) * of(&u, i), 3e-7);
+                // Longer operands than the row are fine, and what lies behind it is not touched.
+                let mut y = [&x[..], &[7.0; 20]].concat();
+                (k.accumulate)(&mut y, &[&mask[..], &[9.0; 20]].concat(), &u);
+                assert("accumulate", &y[..width], &|i| of(&x, i) + of(&mask, i) * of(&u, i), 3e-7);
+                assert_eq!(y[width..], [7.0; 20]);
+                for (terms, stride) in [(1, 3), (28, 2), (12, width)] {
+                    let (c, rows) = (draw("coefficients", terms), draw("rows", (terms - 1) * stride + width));
+                    (k.combine)(&mut out, &c, &rows, stride);
+                    let sum = |i| (0..terms).map(|j| of(&c, j) * of(&rows, j * stride + i)).sum::<f64>();
+                    // Up to 28 terms below 1: as many roundings of sums that stay below 10.
+                    assert("combine", &out, &sum, 28.0 * 6e-7);
+                }
+            }
         }
-    }
-
-    fn run_all(k: &Kernel, width: usize) -> Vec<(&'static str, Vec<f32>)> {
-        let payload = |row: &[f32]| row[LEFT..LEFT + width].to_vec();
-        let (image, below) = (framed("image", width), framed("below", width));
-        let (px, py) = (framed("px", width), framed("py", width));
-        let (qx, qy) = (framed("qx", width), framed("qy", width));
-        let mut results = Vec::new();
-        let fresh = || vec![0.0; framed_len(width)];
-
-        let (mut nx, mut ny) = (fresh(), fresh());
-        (k.dual_first)(&image, &below, &mut nx, &mut ny, width, STEP);
-        results.extend([("dual_first x", payload(&nx)), ("dual_first y", payload(&ny))]);
-
-        let mut out = image.clone();
-        (k.dual_next)(&mut out, &below, (&px, &py), (&qx, &qy), (&mut nx, &mut ny), width, STEP);
-        results.extend([
-            ("dual_next", payload(&out)),
-            ("dual_next x", payload(&nx)),
-            ("dual_next y", payload(&ny)),
-        ]);
-        (k.dual_last)(&image, (&px, &py), (&mut nx, &mut ny), width, STEP);
-        results.extend([("dual_last x", payload(&nx)), ("dual_last y", payload(&ny))]);
-        (k.divergence)(&mut out, &image, (&px, &py), &qy, width);
-        results.push(("divergence", payload(&out)));
-
-        let mut target = draw("target", width);
-        let sums = (k.finish)(&mut target, &image, (&px, &py), &qy);
-        results.extend([("finish", target), ("finish sums", sums.to_vec())]);
-
-        let (mask, u) = (draw("mask", width), draw("u", width));
-        let mut row = vec![0.0; width];
-        (k.lift)(&mut row, &image[..width], &mask, &u);
-        results.push(("lift", row.clone()));
-        (k.accumulate)(&mut row, &mask, &u);
-        results.push(("accumulate", row.clone()));
-        for (terms, stride) in [(1, 3), (28, 2), (12, width)] {
-            let rows = draw("rows", (terms - 1) * stride + width);
-            (k.combine)(&mut row, &draw("coefficients", terms), &rows, stride);
-            results.push(("combine", row.clone()));
-        }
-        results
     }
 
     #[test]
-    fn every_kernel_equals_portable() {
-        for k in KERNELS {
-            if !(k.available)() {
-                assert_ne!(std::env::var("CASSI_REQUIRE_ISA").as_deref(), Ok(k.name), "no {} here", k.name);
-                continue;
-            }
-            for width in [1, 2, 7, 8, 9, 15, 16, 17, 31, 40, 64, 255, 256, 257, 660] {
-                for ((what, found), (_, expected)) in
-                    run_all(k, width).iter().zip(&run_all(&portable::KERNEL, width))
-                {
-                    // The two sums run over the row: compare them relative to its length.
-                    let scale = if *what == "finish sums" { 1.0 / width as f32 } else { 1.0 };
-                    let scaled = |v: &[f32]| v.iter().map(|v| v * scale).collect::<Vec<_>>();
-                    assert_close(k.name, what, width, &scaled(found), &scaled(expected));
-                }
-            }
+    fn every_solve_equals_portable() {
+        for k in available() {
             for (n, band) in [(1, 1), (5, 3), (30, 28), (155, 28)] {
                 let mut factor: Vec<f32> = draw("factor", n * band * LANES).iter().map(|v| 0.1 * v).collect();
                 factor.chunks_mut(band * LANES).for_each(|row| row[..LANES].fill(0.8));
@@ -187,28 +176,12 @@ mod tests {
                 let (mut found, mut expected) = (t.clone(), t);
                 (k.solve)(&factor, band, &mut found);
                 (portable::KERNEL.solve)(&factor, band, &mut expected);
-                assert_close(k.name, "solve", n, &found, &expected);
+                for (f, e) in found.iter().zip(&expected) {
+                    // Values are of order 1; sums of up to 28 terms in another order.
+                    assert!((f - e).abs() <= 4e-6 * (1.0 + e.abs()), "{}, {n}: {f} for {e}", k.name);
+                }
             }
         }
-    }
-
-    #[test]
-    fn the_portable_dual_update_is_chambolles() {
-        // Two columns: image 1, 3 with 2, 3 below; g = (2, 1) and (0, 0).
-        let row = |a: f32, b: f32| {
-            let mut row = vec![0.0; framed_len(2)];
-            row[LEFT..LEFT + 3].copy_from_slice(&[a, b, b]);
-            row
-        };
-        let (mut px, mut py) = (row(0.0, 0.0), row(0.0, 0.0));
-        (portable::KERNEL.dual_first)(&row(1.0, 3.0), &row(2.0, 3.0), &mut px, &mut py, 2, STEP);
-        let shrink = 1.0 + 1.7 * 5f32.sqrt();
-        assert_eq!(px[LEFT..LEFT + 2], [-0.5 / shrink, 0.0]);
-        assert_eq!(py[LEFT..LEFT + 2], [-0.25 / shrink, 0.0]);
-        // div p at column 1 is p_x[0] − p_x[1] plus the same along columns.
-        let mut out = row(0.0, 0.0);
-        (portable::KERNEL.divergence)(&mut out, &row(1.0, 3.0), (&px, &py), &row(0.5, 0.0), 2);
-        assert_eq!(out[LEFT..LEFT + 2], [1.0 - px[LEFT] + 0.5 - py[LEFT], 3.0 + px[LEFT]]);
     }
 
     #[test]

@@ -1,102 +1,82 @@
-//! The specification of every kernel, in plain loops.
+//! Eight floats in an array, in plain Rust that the compiler vectorises for the baseline CPU, with the exact square
+//! root and division.
+#![allow(unsafe_code)] // the lanes' loads and stores go through pointers, which the callers of `Lanes` answer for
 
-use super::{DualStep, Kernel, LANES, LEFT};
+use super::lanes::Lanes;
+use super::{Kernel, LANES, table};
 
-pub(super) const KERNEL: Kernel = Kernel {
+table!(Plain, {
     name: "portable",
     available: || true,
-    dual_first,
-    dual_next,
-    dual_last,
-    divergence,
-    finish,
-    lift,
-    accumulate,
-    combine,
     solve,
-};
+});
 
-fn dual_first(image: &[f32], below: &[f32], px: &mut [f32], py: &mut [f32], width: usize, step: DualStep) {
-    for i in LEFT..LEFT + width {
-        let (gx, gy) = (image[i + 1] - image[i], below[i] - image[i]);
-        let shrink = 1.0 + step.slope * (gx * gx + gy * gy).sqrt();
-        px[i] = -step.tau * gx / shrink;
-        py[i] = -step.tau * gy / shrink;
+#[derive(Clone, Copy)]
+struct Plain([f32; 8]);
+
+impl Plain {
+    #[inline(always)]
+    fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        Self(std::array::from_fn(|i| f(self.0[i], other.0[i])))
     }
 }
 
-fn dual_next(
-    out: &mut [f32],
-    image_next: &[f32],
-    here: (&[f32], &[f32]),
-    next: (&[f32], &[f32]),
-    new: (&mut [f32], &mut [f32]),
-    width: usize,
-    step: DualStep,
-) {
-    for i in LEFT..LEFT + width {
-        let out_next = image_next[i] + ((next.0[i - 1] - next.0[i]) + (here.1[i] - next.1[i]));
-        let (gx, gy) = (out[i + 1] - out[i], out_next - out[i]);
-        let shrink = 1.0 + step.slope * (gx * gx + gy * gy).sqrt();
-        new.0[i] = (here.0[i] - step.tau * gx) / shrink;
-        new.1[i] = (here.1[i] - step.tau * gy) / shrink;
-        out[i] = out_next;
-    }
-    out[LEFT + width] = out[LEFT + width - 1];
-}
+// SAFETY (loads and stores): the trait's contract gives valid pointers.
+impl Lanes for Plain {
+    const WIDTH: usize = 8;
 
-fn dual_last(
-    out: &[f32],
-    here: (&[f32], &[f32]),
-    new: (&mut [f32], &mut [f32]),
-    width: usize,
-    step: DualStep,
-) {
-    for i in LEFT..LEFT + width {
-        let gx = out[i + 1] - out[i];
-        let shrink = 1.0 + step.slope * gx.abs();
-        new.0[i] = (here.0[i] - step.tau * gx) / shrink;
-        new.1[i] = here.1[i] / shrink;
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        Self([value; 8])
     }
-}
-
-fn divergence(out: &mut [f32], image: &[f32], p: (&[f32], &[f32]), py_above: &[f32], width: usize) {
-    for i in LEFT..LEFT + width {
-        out[i] = image[i] + ((p.0[i - 1] - p.0[i]) + (py_above[i] - p.1[i]));
+    #[inline(always)]
+    unsafe fn load(at: *const f32) -> Self {
+        Self(unsafe { at.cast::<[f32; 8]>().read_unaligned() })
     }
-    out[LEFT + width] = out[LEFT + width - 1];
-}
-
-fn finish(target: &mut [f32], image: &[f32], p: (&[f32], &[f32]), py_above: &[f32]) -> [f32; 2] {
-    let mut sums = [0.0; 2];
-    for (w, target) in target.iter_mut().enumerate() {
-        let i = LEFT + w;
-        let new = image[i] + ((p.0[i - 1] - p.0[i]) + (py_above[i] - p.1[i]));
-        sums[0] += (new - *target) * (new - *target);
-        sums[1] += new * new;
-        *target = new;
+    #[inline(always)]
+    unsafe fn store(self, at: *mut f32) {
+        unsafe { at.cast::<[f32; 8]>().write_unaligned(self.0) }
     }
-    sums
-}
-
-fn lift(out: &mut [f32], x: &[f32], mask: &[f32], u: &[f32]) {
-    for (((out, x), mask), u) in out.iter_mut().zip(x).zip(mask).zip(u) {
-        *out = x + mask * u;
+    #[inline(always)]
+    unsafe fn load_first(at: *const f32, count: usize) -> Self {
+        let mut lanes = [0.0; 8];
+        let count = count.min(8);
+        lanes[..count].copy_from_slice(unsafe { std::slice::from_raw_parts(at, count) });
+        Self(lanes)
     }
-}
-
-fn accumulate(y: &mut [f32], mask: &[f32], x: &[f32]) {
-    for ((y, mask), x) in y.iter_mut().zip(mask).zip(x) {
-        *y += mask * x;
+    #[inline(always)]
+    unsafe fn store_first(self, at: *mut f32, count: usize) {
+        let count = count.min(8);
+        unsafe { std::slice::from_raw_parts_mut(at, count) }.copy_from_slice(&self.0[..count]);
     }
-}
-
-fn combine(out: &mut [f32], coefficients: &[f32], rows: &[f32], stride: usize) {
-    out.fill(0.0);
-    for (j, &coefficient) in coefficients.iter().enumerate() {
-        for (out, value) in out.iter_mut().zip(&rows[j * stride..][..]) {
-            *out += coefficient * value;
-        }
+    #[inline(always)]
+    unsafe fn first(self, count: usize) -> Self {
+        Self(std::array::from_fn(|i| if i < count { self.0[i] } else { 0.0 }))
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        self.zip(other, |a, b| a + b)
+    }
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        self.zip(other, |a, b| a - b)
+    }
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        self.zip(other, |a, b| a * b)
+    }
+    #[inline(always)]
+    unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
+        self.zip(factor, |a, b| a * b).zip(addend, |a, b| a + b)
+    }
+    #[inline(always)]
+    unsafe fn shrinkage(x: Self, y: Self, slope: Self) -> Self {
+        let norm = x.zip(y, |x, y| (x * x + y * y).sqrt());
+        norm.zip(slope, |norm, slope| 1.0 / (1.0 + slope * norm))
+    }
+    #[inline(always)]
+    unsafe fn total(self) -> f32 {
+        self.0.iter().sum()
     }
 }
 

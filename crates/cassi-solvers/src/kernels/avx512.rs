@@ -1,0 +1,94 @@
+//! AVX-512 (the foundation set), sixteen floats at a time.
+//!
+//! Square root and reciprocal of the dual update are the 14-bit approximations with one Newton step each: accurate to
+//! a rounding or two, and several times faster than the divider.
+#![allow(unsafe_code)] // std::arch intrinsics, reached only through a table whose `available` found AVX-512F
+
+use std::arch::x86_64::*;
+
+use super::lanes::Lanes;
+use super::{Kernel, avx2, table};
+
+table!(Avx512, "avx512f", {
+    name: "avx512",
+    available: || is_x86_feature_detected!("avx512f") && (avx2::KERNEL.available)(),
+    // Eight rows side by side: half a register would stay empty.
+    solve: avx2::KERNEL.solve,
+});
+
+#[derive(Clone, Copy)]
+struct Avx512(__m512);
+
+/// The lanes below `count`.
+#[inline(always)]
+fn lanes_below(count: usize) -> __mmask16 {
+    if count >= 16 { !0 } else { (1 << count) - 1 }
+}
+
+// SAFETY (every method): the trait's contract gives the instruction set and valid pointers; masked lanes are not
+// touched.
+impl Lanes for Avx512 {
+    const WIDTH: usize = 16;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        unsafe { Self(_mm512_set1_ps(value)) }
+    }
+    #[inline(always)]
+    unsafe fn load(at: *const f32) -> Self {
+        unsafe { Self(_mm512_loadu_ps(at)) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, at: *mut f32) {
+        unsafe { _mm512_storeu_ps(at, self.0) }
+    }
+    #[inline(always)]
+    unsafe fn load_first(at: *const f32, count: usize) -> Self {
+        unsafe { Self(_mm512_maskz_loadu_ps(lanes_below(count), at)) }
+    }
+    #[inline(always)]
+    unsafe fn store_first(self, at: *mut f32, count: usize) {
+        unsafe { _mm512_mask_storeu_ps(at, lanes_below(count), self.0) }
+    }
+    #[inline(always)]
+    unsafe fn first(self, count: usize) -> Self {
+        unsafe { Self(_mm512_maskz_mov_ps(lanes_below(count), self.0)) }
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        unsafe { Self(_mm512_add_ps(self.0, other.0)) }
+    }
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        unsafe { Self(_mm512_sub_ps(self.0, other.0)) }
+    }
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        unsafe { Self(_mm512_mul_ps(self.0, other.0)) }
+    }
+    #[inline(always)]
+    unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
+        unsafe { Self(_mm512_fmadd_ps(self.0, factor.0, addend.0)) }
+    }
+    #[inline(always)]
+    unsafe fn shrinkage(x: Self, y: Self, slope: Self) -> Self {
+        unsafe {
+            // The floor keeps the root finite; it is the square of a gradient far below any signal.
+            let floor = _mm512_set1_ps(f32::MIN_POSITIVE);
+            let squared = _mm512_fmadd_ps(x.0, x.0, _mm512_fmadd_ps(y.0, y.0, floor));
+            let rough = _mm512_rsqrt14_ps(squared);
+            // √s = s·r, with r ← r (1.5 − 0.5 s r²).
+            let root = _mm512_mul_ps(squared, rough);
+            let correction =
+                _mm512_fnmadd_ps(_mm512_mul_ps(root, rough), _mm512_set1_ps(0.5), _mm512_set1_ps(1.5));
+            let denominator = _mm512_fmadd_ps(slope.0, _mm512_mul_ps(root, correction), _mm512_set1_ps(1.0));
+            let q = _mm512_rcp14_ps(denominator);
+            // q ← q (2 − q d).
+            Self(_mm512_mul_ps(q, _mm512_fnmadd_ps(q, denominator, _mm512_set1_ps(2.0))))
+        }
+    }
+    #[inline(always)]
+    unsafe fn total(self) -> f32 {
+        unsafe { _mm512_reduce_add_ps(self.0) }
+    }
+}
