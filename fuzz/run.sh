@@ -20,8 +20,10 @@ failed=0
 for target in "${targets[@]}"; do
     mkdir -p "corpus/$target" artifacts
     echo "== $target"
+    # A minute a file: instrumented code is some twenty times slower, and the machine may be busy.
     "$target_dir/$triple/release/$target" "corpus/$target" -max_total_time="$seconds" -max_len=65536 \
-        -rss_limit_mb=2048 -malloc_limit_mb=1024 -timeout=10 -artifact_prefix="artifacts/$target-" -print_final_stats=1 \
+        -rss_limit_mb=2048 -malloc_limit_mb=1024 -timeout=60 -report_slow_units=60 \
+        -artifact_prefix="artifacts/$target-" -print_final_stats=1 \
         2>&1 | grep -E 'ERROR|SUMMARY|panicked|Test unit|stat::number_of_executed|stat::peak_rss|DONE' || true
     if compgen -G "artifacts/$target-*" > /dev/null; then failed=1; fi
 done

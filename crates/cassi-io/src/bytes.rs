@@ -23,10 +23,12 @@ pub(crate) fn believable(what: &str, bytes: u64, stored: usize) -> Result<usize,
     usize::try_from(bytes).map_err(|_| ParseError::TooLarge { what: what.into(), bytes, limit })
 }
 
-/// The product of a shape, or an error if it overflows.
+/// The product of a shape, or an error if it overflows. The axes beside an empty one count, too: no array type takes
+/// a shape whose other axes overflow.
 pub(crate) fn count(what: &str, shape: &[usize]) -> Result<usize, ParseError> {
-    (shape.iter().try_fold(1usize, |n, &axis| n.checked_mul(axis)))
+    (shape.iter().try_fold(1usize, |n, &axis| n.checked_mul(axis.max(1))))
         .filter(|&n| n <= isize::MAX as usize / 8)
+        .map(|n| if shape.contains(&0) { 0 } else { n })
         .ok_or_else(|| {
             ParseError::invalid(format!("shape of {what}"), format!("{shape:?}"), "a size that fits memory")
         })
@@ -126,7 +128,8 @@ mod tests {
     fn a_size_that_overflows_is_no_size() {
         assert!(count("x", &[usize::MAX, 2]).is_err());
         assert!(count("x", &[1 << 62]).is_err());
-        assert_eq!(count("x", &[]).unwrap(), 1);
+        assert!(count("x", &[0, 1 << 40, 1 << 40]).is_err());
+        assert_eq!((count("x", &[]).unwrap(), count("x", &[3, 0, 5]).unwrap()), (1, 0));
         assert!(believable("x", 10_000_000, 10).is_err());
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::IoError;
+use crate::unfinished::{self, Unfinished};
 
 /// All bytes of a file.
 ///
@@ -34,10 +35,10 @@ pub fn write_atomically<E: From<IoError>>(
     write: impl FnOnce(&mut File) -> Result<(), E>,
 ) -> Result<(), E> {
     let error = |source| IoError::Write { path: path.into(), source };
-    let mut file = beside(path).map_err(error)?;
-    write(file.as_file_mut())?;
-    file.as_file_mut().flush().map_err(error)?;
-    keep(file, path).map_err(error)?;
+    let mut temporary = beside(path).map_err(error)?;
+    write(temporary.file.as_file_mut())?;
+    temporary.file.as_file_mut().flush().map_err(error)?;
+    keep(temporary, path).map_err(error)?;
     Ok(())
 }
 
@@ -51,11 +52,34 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
     })
 }
 
-/// A temporary file in the folder of `path`, which is made if need be.
-pub(crate) fn beside(path: &Path) -> io::Result<tempfile::NamedTempFile> {
-    if path.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "a folder of that name is there"));
+/// Where the bytes of `path` go: to the file behind a symbolic link, and never in the place of a folder or a device.
+fn destination(path: &Path) -> io::Result<PathBuf> {
+    let refused = |kind, text| Err(io::Error::new(kind, text));
+    match fs::metadata(path) {
+        Ok(there) if there.is_dir() => refused(io::ErrorKind::IsADirectory, "a folder of that name is there"),
+        Ok(there) if !there.is_file() => {
+            refused(io::ErrorKind::InvalidInput, "it is a device, pipe or socket; name a file")
+        }
+        Ok(_) if path.is_symlink() => path.canonicalize(),
+        _ => Ok(path.into()),
     }
+}
+
+/// A file under way, gone when it is dropped or a signal ends the process.
+pub(crate) struct Temporary {
+    file: tempfile::NamedTempFile,
+    _unfinished: Unfinished,
+}
+
+impl Temporary {
+    pub(crate) fn path(&self) -> &Path {
+        self.file.path()
+    }
+}
+
+/// A temporary file in the folder of `path`, which is made if need be.
+pub(crate) fn beside(path: &Path) -> io::Result<Temporary> {
+    let path = destination(path)?;
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
         _ => PathBuf::from("."),
@@ -69,12 +93,14 @@ pub(crate) fn beside(path: &Path) -> io::Result<tempfile::NamedTempFile> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    builder.tempfile_in(folder)
+    let file = builder.tempfile_in(folder)?;
+    let unfinished = unfinished::register(file.path());
+    Ok(Temporary { file, _unfinished: unfinished })
 }
 
 /// Gives a finished temporary file its name.
-pub(crate) fn keep(file: tempfile::NamedTempFile, path: &Path) -> io::Result<()> {
-    file.persist(path).map(drop).map_err(|e| e.error)
+pub(crate) fn keep(temporary: Temporary, path: &Path) -> io::Result<()> {
+    temporary.file.persist(destination(path)?).map(drop).map_err(|e| e.error)
 }
 
 /// Makes a folder that must not be there yet (parents may be).
@@ -145,6 +171,24 @@ mod tests {
         assert!(failed.is_err());
         assert_eq!(read_bytes(&path).unwrap(), b"first");
         assert_eq!(list_folder(path.parent().unwrap()).unwrap(), [path.as_path()]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_and_devices_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("real/x.bin"), folder.path().join("link"));
+        write_bytes(&file, b"first").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        write_bytes(&link, b"second").unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(read_bytes(&file).unwrap(), b"second");
+        // A socket stands for all that is neither file nor folder: rename would replace it.
+        let socket = folder.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let error = write_bytes(&socket, b"x").unwrap_err().to_string();
+        assert!(error.contains("socket") && error.contains("device"), "{error}");
+        assert!(!fs::metadata(&socket).unwrap().is_file());
     }
 
     #[test]

@@ -42,6 +42,7 @@ mod source;
 mod tensor_file;
 mod tensors;
 mod torch;
+mod unfinished;
 mod values;
 mod zip_file;
 

@@ -28,6 +28,13 @@ pub(crate) fn is_picture(bytes: &[u8]) -> bool {
         || bytes.starts_with(b"MM\0*")
 }
 
+/// Whether a JPEG's end mark follows the start of its last scan: the decoder fills up with grey what is cut off. (In a
+/// scan, 0xff is never followed by either mark; a thumbnail's marks come before the picture's scan.)
+fn has_end(bytes: &[u8]) -> bool {
+    let last = |mark: u8| bytes.windows(2).rposition(|w| w == [0xff, mark]);
+    matches!((last(0xda), last(0xd9)), (Some(scan), Some(end)) if scan < end)
+}
+
 fn decode(bytes: &[u8]) -> Result<(image::DynamicImage, &'static str), ParseError> {
     let format = match bytes.first() {
         Some(0x89) => "PNG",
@@ -35,6 +42,10 @@ fn decode(bytes: &[u8]) -> Result<(image::DynamicImage, &'static str), ParseErro
         _ => "TIFF",
     };
     let error = |e: image::ImageError| ParseError::library(format, e);
+    if format == "JPEG" && !has_end(bytes) {
+        let at = bytes.len();
+        return Err(ParseError::Truncated { what: "the end mark of a JPEG", at, needed: 2, left: 0 });
+    }
     let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(|e| ParseError::library(format, e))?;

@@ -164,6 +164,39 @@ fn foreign_hdf5_is_read_generously() {
 }
 
 #[test]
+fn foreign_hdf5_by_name_or_as_the_only_cube() {
+    let folder = Folder::new();
+    let counts: Vec<i32> = (0..5 * 6 * 9).collect();
+    let nm: Vec<f64> = (0..9).map(|b| 450.0 + 20.0 * f64::from(b)).collect();
+    // The wavelengths as an attribute of the dataset, or of the file; integers with their scale; two cubes, one `cube`.
+    for whole_file in [false, true] {
+        let path = folder.file("named.h5");
+        let file = hdf5::File::create(&path).unwrap();
+        file.new_dataset::<f32>().shape((9, 2, 2)).create("another").unwrap().write_raw(&[1f32; 36]).unwrap();
+        let dataset = file.new_dataset::<i32>().shape((9, 5, 6)).create("cube").unwrap();
+        dataset.write_raw(&counts).unwrap();
+        dataset.new_attr::<f32>().create("scale").unwrap().write_scalar(&0.125f32).unwrap();
+        let of: &hdf5::Location = if whole_file { &file } else { &dataset };
+        of.new_attr::<f64>().shape(9).create("wavelengths").unwrap().write_raw(&nm).unwrap();
+        drop(dataset);
+        file.close().unwrap();
+        let loaded = load(&path).unwrap();
+        assert_eq!((loaded.variable.as_str(), loaded.value.shape()), ("cube", [9, 5, 6]));
+        assert_eq!(loaded.value.wavelengths().nm(), nm);
+        assert!(loaded.value.as_slice().iter().zip(&counts).all(|(v, &n)| *v == 0.125 * n as f32));
+    }
+    // No name, no attribute: the only array of three axes, by the benchmark's 28 bands.
+    let path = folder.file("bare.h5");
+    let file = hdf5::File::create(&path).unwrap();
+    file.new_dataset::<f64>().shape((4, 28, 5)).create("data").unwrap().write_raw(&[0.5f64; 560]).unwrap();
+    file.new_dataset::<f64>().shape((4, 5)).create("flat").unwrap().write_raw(&[0.5f64; 20]).unwrap();
+    file.close().unwrap();
+    let loaded = load(&path).unwrap();
+    assert_eq!((loaded.variable.as_str(), loaded.value.shape()), ("data", [28, 4, 5]));
+    assert_eq!(loaded.notes.len(), 2, "axes and wavelengths were assumed: {:?}", loaded.notes);
+}
+
+#[test]
 fn half_precision_and_big_endian_hdf5() {
     let folder = Folder::new();
     let path = folder.file("half.h5");
@@ -173,6 +206,18 @@ fn half_precision_and_big_endian_hdf5() {
     file.close().unwrap();
     let back = read_array(&Source::from(path)).unwrap().value;
     assert_eq!(back.into_raw_vec_and_offset().0, halves.iter().map(|h| h.to_f32()).collect::<Vec<_>>());
+    // The library writes the machine's order: the type's message is turned by hand, the data stay as they are.
+    let path = folder.file("big.h5");
+    let file = hdf5::File::create(&path).unwrap();
+    file.new_dataset::<u16>().shape(2).create("big").unwrap().write_raw(&[0x0102u16, 7]).unwrap();
+    file.close().unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let message = [0x10, 0, 0, 0, 2, 0, 0, 0, 0, 0, 16, 0]; // integer, little-endian, 2 bytes, bits 0 to 16
+    let at = bytes.windows(12).position(|w| w == message).unwrap();
+    bytes[at + 1] = 1;
+    std::fs::write(&path, bytes).unwrap();
+    let back = read_array(&Source::from(path)).unwrap().value;
+    assert_eq!(back.into_raw_vec_and_offset().0, [f32::from(0x0201u16), f32::from(0x0700u16)]);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use cassi_io::{
     parse_npz, parse_picture, parse_safetensors, parse_torch, read_array, read_cube, safetensors_bytes,
     torch_tensor_names, write_arrays, write_cube, write_snapshot,
 };
+use common::{checkpoint, pickle, zip_of};
 use ndarray::{Array2, Array3, ArrayD, IxDyn};
 
 /// Mutants of each base file: 400, or as many as `CASSI_MUTANTS` says for a long run.
@@ -72,7 +73,12 @@ fn peak_memory() -> Option<u64> {
 }
 
 /// Every mutant must be read or refused; some of both shows that the mutator neither spares nor wrecks everything.
-fn survive(name: &str, base: &[u8], parse: impl Fn(&[u8]) -> Result<Contents, ParseError>) {
+/// With `CASSI_SEEDS=FOLDER` the base file also becomes a seed of the fuzz target named.
+fn survive(target: &str, name: &str, base: &[u8], parse: impl Fn(&[u8]) -> Result<Contents, ParseError>) {
+    if let Some(folder) = std::env::var_os("CASSI_SEEDS") {
+        let path = std::path::Path::new(&folder).join(target).join(name.replace(' ', "-"));
+        cassi_io::write_bytes(&path, base).unwrap();
+    }
     assert!(parse(base).is_ok(), "{name}: the base file itself is not read: {:?}", parse(base).err());
     let (mut read, mut refused) = (0, 0);
     for index in 0..mutants() {
@@ -134,38 +140,49 @@ fn tensors() -> NamedTensors {
 #[test]
 fn mat5() {
     survive(
+        "mat5",
         "mat5 compressed",
         &written("x.mat", |path| write_cube(path, &cube(), &metadata()).unwrap()),
         parse_mat5,
     );
     let counts: Vec<u16> = (0..4 * 5 * 6).collect();
-    survive("mat5 plain", &common::mat5_u16("img", &[4, 5, 6], &counts), parse_mat5);
+    survive("mat5", "mat5 plain", &common::mat5_u16("img", &[4, 5, 6], &counts), parse_mat5);
 }
 
 #[test]
 fn hdf5() {
-    survive("our hdf5", &written("x.h5", |path| write_cube(path, &cube(), &metadata()).unwrap()), parse_hdf5);
+    survive(
+        "hdf5",
+        "our hdf5",
+        &written("x.h5", |path| write_cube(path, &cube(), &metadata()).unwrap()),
+        parse_hdf5,
+    );
     let bundle = written("x.h5", |path| write_arrays(path, &tensors(), &metadata()).unwrap());
-    survive("hdf5 of several datasets", &bundle, parse_hdf5);
+    survive("hdf5", "hdf5 of several datasets", &bundle, parse_hdf5);
 }
 
 #[test]
 fn mat73() {
     let array = ArrayD::from_shape_fn(IxDyn(&[4, 6, 5]), |i| (i[0] + i[1] + i[2]) as f32);
-    survive("mat73", &written("x.mat", |path| common::mat73(path, "cube", array.view())), parse_hdf5);
+    survive("hdf5", "mat73", &written("x.mat", |path| common::mat73(path, "cube", array.view())), parse_hdf5);
 }
 
 #[test]
 fn numpy() {
-    survive("npy", &npy_bytes(&[3, 4], &[0.25; 12]), parse_npy);
-    survive("npz", &written("x.npz", |path| write_cube(path, &cube(), &metadata()).unwrap()), parse_npz);
+    survive("npy", "npy", &npy_bytes(&[3, 4], &[0.25; 12]), parse_npy);
+    survive(
+        "npz",
+        "npz",
+        &written("x.npz", |path| write_cube(path, &cube(), &metadata()).unwrap()),
+        parse_npz,
+    );
 }
 
 #[test]
 fn safetensors() {
     let metadata = [("card".to_string(), "{}".to_string())].into();
     let bytes = safetensors_bytes(&tensors(), TensorPrecision::F32, &metadata).unwrap();
-    survive("safetensors", &bytes, parse_safetensors);
+    survive("safetensors", "safetensors", &bytes, parse_safetensors);
 }
 
 #[test]
@@ -174,52 +191,14 @@ fn pictures() {
     let png = written("x.png", |path| {
         write_snapshot(path, &Snapshot::new(plane.clone()).unwrap(), &metadata()).unwrap()
     });
-    survive("png", &png, parse_picture);
+    survive("picture", "png", &png, parse_picture);
     let pixels: Vec<u8> = (0..16 * 16 * 3).map(|i| (i % 251) as u8).collect();
     for name in ["x.jpg", "x.tiff"] {
         let bytes = written(name, |path| {
             image::save_buffer(path, &pixels, 16, 16, image::ExtendedColorType::Rgb8).unwrap();
         });
-        survive(name, &bytes, parse_picture);
+        survive("picture", name, &bytes, parse_picture);
     }
-}
-
-/// A state dict of two tensors of one storage, as PyTorch pickles it.
-fn pickle() -> Vec<u8> {
-    let mut bytes = vec![0x80, 2, b'}', b'q', 0, b'('];
-    let text = |bytes: &mut Vec<u8>, text: &str| {
-        bytes.push(b'X');
-        bytes.extend((text.len() as u32).to_le_bytes());
-        bytes.extend(text.as_bytes());
-    };
-    for (name, offset) in [("conv.weight", 0u8), ("conv.bias", 6)] {
-        text(&mut bytes, name);
-        bytes.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
-        text(&mut bytes, "storage");
-        bytes.extend(b"ctorch\nFloatStorage\n");
-        text(&mut bytes, "0");
-        text(&mut bytes, "cpu");
-        bytes.extend([b'K', 12, b't', b'Q', b'K', offset]);
-        // Size (2, 3), stride (1, 2): a transposed view.
-        bytes.extend([b'K', 2, b'K', 3, 0x86, b'K', 1, b'K', 2, 0x86, 0x89]);
-        bytes.extend(b"ccollections\nOrderedDict\n)RtR");
-    }
-    bytes.extend(b"u.");
-    bytes
-}
-
-fn checkpoint(pickle: &[u8]) -> Vec<u8> {
-    use std::io::Write;
-    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
-    let storage: Vec<u8> = (0..12).flat_map(|i| (i as f32).to_le_bytes()).collect();
-    for (name, data) in
-        [("archive/data.pkl", pickle), ("archive/data/0", &storage), ("archive/version", b"3\n")]
-    {
-        zip.start_file(name, stored).unwrap();
-        zip.write_all(data).unwrap();
-    }
-    zip.finish().unwrap().into_inner()
 }
 
 #[test]
@@ -228,21 +207,17 @@ fn pytorch() {
     let contents = parse_torch(&whole).unwrap();
     let bias = contents.get("conv.bias").unwrap().to_array().unwrap();
     assert_eq!(bias, ndarray::arr2(&[[6.0, 8.0, 10.0], [7.0, 9.0, 11.0]]).into_dyn());
-    survive("pth archive", &whole, parse_torch);
+    survive("torch", "pth archive", &whole, parse_torch);
     // Damage inside the archive would be caught by its checksums: damage the pickle before it is packed, too.
     let base = pickle();
     assert_eq!(torch_tensor_names(&base).unwrap(), ["conv.weight", "conv.bias"]);
-    survive("pth pickle", &base, |bytes| parse_torch(&checkpoint(bytes)));
+    survive("pickle", "pth pickle", &base, |bytes| parse_torch(&checkpoint(bytes)));
 }
 
 #[test]
 fn archives_of_damaged_arrays() {
-    use std::io::Write;
-    survive("npy in npz", &npy_bytes(&[3, 4], &[0.25; 12]), |npy| {
-        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-        zip.start_file("x.npy", zip::write::SimpleFileOptions::default()).unwrap();
-        zip.write_all(npy).unwrap();
-        parse_npz(&zip.finish().unwrap().into_inner())
+    survive("npy", "npy in npz", &npy_bytes(&[3, 4], &[0.25; 12]), |npy| {
+        parse_npz(&zip_of(&[("x.npy", npy)]))
     });
 }
 

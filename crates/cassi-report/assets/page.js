@@ -12,8 +12,7 @@
   };
   const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
   const state = { scene: 0, band: 0, row: 0, column: 0, mode: "colour", left: 0, right: 0, swipe: 50, zoom: 0, sort: null, all: false };
-  const decoded = new Map();
-  let drawing = 0;
+  const decoded = new Map(), errorMaps = new Map();
 
   // The inverse of codec.rs: inflate, unfold, add the prediction.
   async function unpack(packed) {
@@ -63,7 +62,7 @@
     }
     return decoded.get(key);
   }
-  const forget = (scene) => { for (const key of decoded.keys()) if (!key.startsWith(`${scene}/`)) decoded.delete(key); };
+  const forget = (scene) => { for (const map of [decoded, errorMaps]) for (const key of map.keys()) if (!key.startsWith(`${scene}/`)) map.delete(key); };
   const valueAt = (c, band, row, column) => c.low + c.step * c.levels[band * c.pixels + row * c.columns + column];
 
   const srgb = new Uint8Array(4096);
@@ -73,15 +72,14 @@
   }
   const coded = (v) => srgb[Math.round(clamp(v, 0, 1) * 4095)];
 
-  function paint(canvas, c, colour) {
+  // `write(pixels, at, i)` puts red, green and blue of pixel i at `at`.
+  function paint(canvas, c, write) {
     canvas.width = c.columns;
     canvas.height = c.rows;
     const context = canvas.getContext("2d");
     const image = context.createImageData(c.columns, c.rows);
-    for (let i = 0; i < c.pixels; i++) {
-      const [r, g, b] = colour(i);
-      image.data[4 * i] = r; image.data[4 * i + 1] = g; image.data[4 * i + 2] = b; image.data[4 * i + 3] = 255;
-    }
+    const pixels = image.data;
+    for (let i = 0, at = 0; i < c.pixels; i++, at += 4) { write(pixels, at, i); pixels[at + 3] = 255; }
     context.putImageData(image, 0, 0);
   }
   function colourPicture(canvas, c, weights) {
@@ -93,51 +91,56 @@
         linear[3 * i] += wr * v; linear[3 * i + 1] += wg * v; linear[3 * i + 2] += wb * v;
       }
     }
-    paint(canvas, c, (i) => [coded(linear[3 * i]), coded(linear[3 * i + 1]), coded(linear[3 * i + 2])]);
+    paint(canvas, c, (pixels, at, i) => { for (let k = 0; k < 3; k++) pixels[at + k] = coded(linear[3 * i + k]); });
   }
   const greatest = (c, band) => {
     let top = 0;
     for (let i = 0, at = band * c.pixels; i < c.pixels; i++) top = Math.max(top, c.levels[at + i]);
     return c.low + c.step * top;
   };
-  function bandPicture(canvas, c, band, [r, g, b], high) {
-    paint(canvas, c, (i) => {
+  function bandPicture(canvas, c, band, colour, high) {
+    paint(canvas, c, (pixels, at, i) => {
       const v = coded((c.low + c.step * c.levels[band * c.pixels + i]) / high) / 255;
-      return [r * v, g * v, b * v];
+      for (let k = 0; k < 3; k++) pixels[at + k] = colour[k] * v;
     });
   }
-  function errors(c, truth) {
-    const out = new Float32Array(c.pixels);
-    for (let at = 0; at < c.levels.length; at++) out[at % c.pixels] += Math.abs(c.low + c.step * c.levels[at] - truth.low - truth.step * truth.levels[at]);
-    return out.map((v) => v / c.bands);
+  // Mean over bands of |estimate − truth|, and the value that 99.5 % of its pixels stay below.
+  function errorMap(index, c, truth) {
+    const key = `${state.scene}/${index}`;
+    if (!errorMaps.has(key)) {
+      const map = new Float32Array(c.pixels);
+      for (let b = 0, at = 0; b < c.bands; b++) {
+        for (let i = 0; i < c.pixels; i++, at++) map[i] += Math.abs(c.low + c.step * c.levels[at] - truth.low - truth.step * truth.levels[at]) / c.bands;
+      }
+      errorMaps.set(key, { map, top: Float32Array.from(map).sort()[Math.floor(0.995 * (map.length - 1))] });
+    }
+    return errorMaps.get(key);
   }
   function snapshotPicture(canvas, c) {
-    paint(canvas, c, (i) => { const v = 255 * clamp((c.low + c.step * c.levels[i]) / c.high, 0, 1); return [v, v, v]; });
+    paint(canvas, c, (pixels, at, i) => pixels.fill(255 * clamp((c.low + c.step * c.levels[i]) / c.high, 0, 1), at, at + 3));
   }
 
   const scene = () => data.scenes[state.scene];
   const truthIndex = () => scene().images.findIndex((image) => image.truth);
   const nameOf = (index) => (index === scene().images.length ? "snapshot" : scene().images[index].name);
 
-  async function drawPictures(token) {
+  function drawPictures(cubes) {
     const s = scene();
     const shown = [state.left, state.right];
-    const cubes = await Promise.all(shown.map((index) => cube(state.scene, index)));
-    const truth = truthIndex() < 0 ? null : await cube(state.scene, truthIndex());
-    if (token !== drawing) return;
+    const truth = truthIndex() < 0 ? null : cubes[truthIndex()];
     const canvases = [$("canvas-left"), $("canvas-right")];
     const legend = $("legend");
     legend.replaceChildren();
-    const maps = shown.map((index, k) => (state.mode === "error" && truth && index < s.images.length ? errors(cubes[k], truth) : null));
-    let top = 0;
-    for (const map of maps) if (map) top = Math.max(top, Float32Array.from(map).sort()[Math.floor(0.995 * (map.length - 1))]);
-    const reference = truth || (await cube(state.scene, 0));
-    const high = greatest(reference, state.band) || 1;
+    const estimated = (index) => index < s.images.length && !s.images[index].truth;
+    const maps = shown.map((index) => (state.mode === "error" && truth && estimated(index) ? errorMap(index, cubes[index], truth) : null));
+    const top = Math.max(0, ...maps.map((m) => (m ? m.top : 0)));
+    const high = greatest(truth || cubes[0], state.band) || 1;
     shown.forEach((index, k) => {
-      if (index === s.images.length) snapshotPicture(canvases[k], cubes[k]);
-      else if (maps[k]) paint(canvases[k], cubes[k], (i) => data.viridis[Math.round(clamp(maps[k][i] / (top || 1), 0, 1) * 255)]);
-      else if (state.mode === "band") bandPicture(canvases[k], cubes[k], state.band, s.band_colours[state.band], high);
-      else colourPicture(canvases[k], cubes[k], s.weights);
+      const [canvas, c] = [canvases[k], cubes[index]];
+      if (index === s.images.length) snapshotPicture(canvas, c);
+      else if (maps[k]) paint(canvas, c, (pixels, at, i) => pixels.set(data.viridis[Math.round(clamp(maps[k].map[i] / (top || 1), 0, 1) * 255)], at));
+      else if (state.mode === "band") bandPicture(canvas, c, state.band, s.band_colours[state.band], high);
+      else colourPicture(canvas, c, s.weights);
     });
     $("tag-left").textContent = nameOf(state.left);
     $("tag-right").textContent = nameOf(state.right);
@@ -147,50 +150,57 @@
       data.viridis.forEach(([r, g, b], i) => image.data.set([r, g, b, 255], 4 * i));
       bar.getContext("2d").putImageData(image, 0, 0);
       const ends = make("div", { class: "ends" });
-      ends.append(make("span", {}, "0"), make("span", {}, "mean over bands of |estimate − truth|"), make("span", {}, top.toFixed(4)));
+      ends.append(make("span", {}, "0"), make("span", {}, `mean over bands of |estimate − truth|${shown.includes(truthIndex()) ? "; the truth itself in colour" : ""}`), make("span", {}, top.toFixed(4)));
       legend.append(bar, ends);
     } else if (state.mode === "band") {
       legend.textContent = `${s.nm[state.band].toFixed(1)} nm in its own colour; full at ${high.toFixed(3)}, the ${truth ? "truth" : "first estimate"}'s largest value in this band`;
     } else legend.textContent = `${s.rendering}; exposure from the ${truth ? "truth" : "first estimate"}`;
+    if (shown.includes(s.images.length)) {
+      const { high, columns } = s.snapshot.packed;
+      legend.append(make("div", {}, `snapshot: white is ${high.toFixed(3)}; its ${columns} columns are drawn over the ${s.columns} of the scene`));
+    }
   }
 
-  async function drawSpectra(token) {
+  function drawSpectra(cubes) {
     const s = scene();
-    const cubes = await Promise.all(s.images.map((_, index) => cube(state.scene, index)));
-    if (token !== drawing) return;
     const row = Math.floor(state.row / s.block), column = Math.floor(state.column / s.block);
-    const spectra = cubes.map((c) => s.nm.map((_, band) => valueAt(c, band, row, column)));
+    const spectra = s.images.map((_, index) => s.nm.map((_, band) => valueAt(cubes[index], band, row, column)));
     $("pixel-title").textContent = `Spectra at row ${state.row}, column ${state.column}` + (s.block > 1 ? ` (means of ${s.block}×${s.block} pixels)` : "");
     const chart = $("chart");
     chart.replaceChildren();
     const all = spectra.flat();
     const [x0, x1] = [s.nm[0], s.nm[s.nm.length - 1]];
     const lowest = Math.min(0, ...all), highest = Math.max(1e-6, ...all) * 1.05;
-    const x = (nm) => 62 + ((nm - x0) / (x1 - x0 || 1)) * 560;
-    const y = (v) => 345 - ((v - lowest) / (highest - lowest)) * 325;
+    // Drawn at the size it is shown at, so that text keeps its size on a phone.
+    const width = clamp(chart.clientWidth || 640, 280, 1000), height = Math.round(clamp(0.6 * width, 230, 420));
+    const box = { left: 58, right: width - 14, top: 12, bottom: height - 50 };
+    chart.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    const x = (nm) => (x1 > x0 ? box.left + ((nm - x0) / (x1 - x0)) * (box.right - box.left) : (box.left + box.right) / 2);
+    const y = (v) => box.bottom - ((v - lowest) / (highest - lowest)) * (box.bottom - box.top);
     const rough = (highest - lowest) / 5, power = 10 ** Math.floor(Math.log10(rough));
     const unit = [1, 2, 5, 10].find((m) => m * power >= rough) * power;
     for (let v = Math.ceil(lowest / unit) * unit; v <= highest; v += unit) {
-      chart.append(make("line", { class: "grid", x1: 62, x2: 622, y1: y(v), y2: y(v) }));
-      chart.append(make("text", { x: 55, y: y(v) + 4, "text-anchor": "end" }, String(Number(v.toPrecision(3)))));
+      chart.append(make("line", { class: "grid", x1: box.left, x2: box.right, y1: y(v), y2: y(v) }));
+      chart.append(make("text", { x: box.left - 7, y: y(v) + 4, "text-anchor": "end" }, String(Number(v.toPrecision(3)))));
     }
-    const stepNm = [5, 10, 25, 50, 100, 200].find((m) => (x1 - x0) / m <= 8) || 500;
+    const stepNm = [5, 10, 25, 50, 100, 200].find((m) => (x1 - x0) / m <= width / 75) || 500;
     for (let nm = Math.ceil(x0 / stepNm) * stepNm; nm <= x1; nm += stepNm) {
-      chart.append(make("line", { class: "grid", x1: x(nm), x2: x(nm), y1: 20, y2: 345 }));
-      chart.append(make("text", { x: x(nm), y: 364, "text-anchor": "middle" }, nm));
+      chart.append(make("line", { class: "grid", x1: x(nm), x2: x(nm), y1: box.top, y2: box.bottom }));
+      chart.append(make("text", { x: x(nm), y: box.bottom + 19, "text-anchor": "middle" }, nm));
     }
-    chart.append(make("line", { class: "axis", x1: 62, x2: 622, y1: 345, y2: 345 }), make("line", { class: "axis", x1: 62, x2: 62, y1: 20, y2: 345 }));
-    chart.append(make("text", { x: 342, y: 390, "text-anchor": "middle" }, "wavelength / nm"));
-    chart.append(make("text", { x: 16, y: 182, "text-anchor": "middle", transform: "rotate(-90 16 182)" }, "relative radiance"));
-    chart.append(make("line", { x1: x(s.nm[state.band]), x2: x(s.nm[state.band]), y1: 20, y2: 345, stroke: `rgb(${s.band_colours[state.band]})`, "stroke-width": 2, "stroke-dasharray": "5 4" }));
+    chart.append(make("line", { class: "axis", x1: box.left, x2: box.right, y1: box.bottom, y2: box.bottom }), make("line", { class: "axis", x1: box.left, x2: box.left, y1: box.top, y2: box.bottom }));
+    const middle = (box.top + box.bottom) / 2;
+    chart.append(make("text", { x: (box.left + box.right) / 2, y: height - 8, "text-anchor": "middle" }, "wavelength / nm"));
+    chart.append(make("text", { x: 14, y: middle, "text-anchor": "middle", transform: `rotate(-90 14 ${middle})` }, "relative radiance"));
+    chart.append(make("line", { class: "here", x1: x(s.nm[state.band]), x2: x(s.nm[state.band]), y1: box.top, y2: box.bottom, stroke: `rgb(${s.band_colours[state.band]})` }));
     const truth = truthIndex() < 0 ? null : spectra[truthIndex()];
     const keys = $("keys");
     keys.replaceChildren();
     s.images.forEach((image, index) => {
       const stroke = image.colour || "currentColor";
       const path = spectra[index].map((v, b) => `${b ? "L" : "M"}${x(s.nm[b]).toFixed(1)} ${y(v).toFixed(1)}`).join("");
-      chart.append(make("path", { d: path, fill: "none", stroke, "stroke-width": image.truth ? 3 : 2.2, "stroke-linejoin": "round" }));
-      const key = make("span");
+      chart.append(make("path", { "data-curve": index, d: path, fill: "none", stroke, "stroke-width": image.truth ? 3 : 2.2, "stroke-linejoin": "round" }));
+      const key = make("span", { "data-key": index });
       const swatch = make("i");
       swatch.style.background = stroke;
       const r = truth && !image.truth ? correlation(truth, spectra[index]) : null;
@@ -200,7 +210,7 @@
     const table = $("values");
     table.replaceChildren();
     const head = make("tr");
-    head.append(make("th", { scope: "col" }, "nm"), ...s.images.map((image) => make("th", { scope: "col" }, image.name)));
+    head.append(make("th", { scope: "col" }, "nm"), ...s.images.map((image) => make("th", { scope: "col", title: image.name }, image.name)));
     const thead = make("thead"), body = make("tbody");
     thead.append(head);
     s.nm.forEach((nm, band) => {
@@ -224,6 +234,7 @@
     $("metrics-section").hidden = columns.length === 0;
     const table = $("metrics");
     table.replaceChildren();
+    table.classList.toggle("all", state.all);
     let shown = lines.filter((line) => state.all || line.scene === scene().title);
     if (state.sort) {
       const { key, down } = state.sort;
@@ -244,13 +255,14 @@
       cell.append(button);
       head.append(cell);
     };
-    heading("scene", "scene", false);
+    if (state.all) heading("scene", "scene", false);
     heading("method", "method", false);
     columns.forEach((c, i) => heading(c.key + (c.unit ? ` / ${c.unit}` : "") + (c.higher ? " ↑" : " ↓"), i, c.higher));
     thead.append(head);
     for (const line of shown) {
       const tr = make("tr");
-      tr.append(make("td", {}, line.scene), make("td", {}, line.method));
+      if (state.all) tr.append(make("td", {}, line.scene));
+      tr.append(make("td", { title: line.method }, line.method));
       columns.forEach((c, i) => {
         const v = numeric(line.values[i]);
         const text = v === null ? "–" : Number.isFinite(v) ? v.toFixed(c.digits) : v > 0 ? "∞" : "−∞";
@@ -263,13 +275,15 @@
 
   function layout() {
     const s = scene();
-    const room = $("stage").clientWidth || 600;
+    const room = $("view").clientWidth || 600;
     const fit = Math.min(room, (0.78 * window.innerHeight * s.columns) / s.rows);
-    const width = Math.max(1, fit * 2 ** state.zoom);
+    const width = Math.max(1, Math.floor(fit) * 2 ** state.zoom);
     const frame = $("frame");
     frame.style.width = `${width}px`;
     frame.style.height = `${(width * s.rows) / s.columns}px`;
     $("zoom").textContent = `${2 ** state.zoom}×`;
+    $("out").disabled = state.zoom === 0;
+    $("in").disabled = state.zoom === 5;
     $("divider").style.left = `${state.swipe}%`;
     $("canvas-left").style.clipPath = `inset(0 ${100 - state.swipe}% 0 0)`;
     $("canvas-right").style.clipPath = `inset(0 0 0 ${state.swipe}%)`;
@@ -319,10 +333,10 @@
     return { row, column, band: Math.min(state.band, s.nm.length - 1), left: 0, right: Math.min(1, s.images.length - 1), mode: s.images.some((image) => image.truth) || state.mode !== "error" ? state.mode : "colour" };
   }
   function remember() {
-    const s = state;
-    history.replaceState(null, "", `#scene=${s.scene}&band=${s.band}&pixel=${s.row},${s.column}&mode=${s.mode}&left=${s.left}&right=${s.right}&swipe=${s.swipe}&zoom=${s.zoom}`);
+    const s = state, theme = document.documentElement.dataset.theme;
+    history.replaceState(null, "", `#scene=${s.scene}&band=${s.band}&pixel=${s.row},${s.column}&mode=${s.mode}&left=${s.left}&right=${s.right}&swipe=${s.swipe}&zoom=${s.zoom}${theme ? `&theme=${theme}` : ""}`);
   }
-  async function update(change, restored = false) {
+  function update(change, restored = false) {
     const before = { ...state };
     if (change.scene !== undefined && (change.scene !== state.scene || restored)) {
       const index = clamp(change.scene, 0, data.scenes.length - 1);
@@ -343,16 +357,39 @@
     layout();
     remember();
     const moved = (...keys) => restored || keys.some((key) => state[key] !== before[key]);
-    if (!moved("scene", "band", "row", "column", "mode", "left", "right")) return;
-    const token = ++drawing;
+    if (moved("zoom")) centre();
+    if (moved("scene", "mode", "left", "right") || (state.mode === "band" && moved("band"))) stale.add("pictures");
+    if (moved("scene", "band", "row", "column")) stale.add("spectra");
+    draw();
+  }
+  const stale = new Set();
+  let running = false;
+  async function draw() {
+    if (stale.size === 0 || running) return;
+    running = true;
+    document.body.dataset.ready = "no";
     try {
+      while (stale.size > 0) {
+        // A slider moves more often than the screen is drawn.
+        await new Promise(requestAnimationFrame);
+        const shown = state.scene, s = scene(), parts = [...stale];
+        stale.clear();
+        if (!decoded.has(`${shown}/0`)) $("status").textContent = "Unpacking …";
+        const cubes = await Promise.all(Array.from({ length: s.images.length + (s.snapshot ? 1 : 0) }, (_, index) => cube(shown, index)));
+        if (shown !== state.scene) continue; // both parts are stale again
+        if (parts.includes("pictures")) drawPictures(cubes);
+        if (parts.includes("spectra")) drawSpectra(cubes);
+      }
       $("status").textContent = "";
-      await drawPictures(token);
-      await drawSpectra(token);
-      if (token === drawing) document.body.dataset.ready = "yes";
+      document.body.dataset.ready = "yes";
     } catch (error) {
       $("status").textContent = `The pictures cannot be shown: ${error.message}. A browser from 2023 or later is needed.`;
-    }
+    } finally { running = false; }
+  }
+  // Scrolls an enlarged picture so that the chosen pixel is in the middle.
+  function centre() {
+    const stage = $("stage"), cross = $("cross");
+    stage.scrollTo(cross.offsetLeft - stage.clientWidth / 2, cross.offsetTop - stage.clientHeight / 2);
   }
   function restore() {
     const wanted = new URLSearchParams(location.hash.slice(1));
@@ -361,17 +398,29 @@
     if (wanted.has("mode")) change.mode = wanted.get("mode");
     if (wanted.has("pixel")) [change.row, change.column] = wanted.get("pixel").split(",").map(Number);
     if (["light", "dark"].includes(wanted.get("theme"))) document.documentElement.dataset.theme = wanted.get("theme");
+    nameTheme();
     update(change, true);
   }
 
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const isDark = () => (document.documentElement.dataset.theme || (system.matches ? "dark" : "light")) === "dark";
+  const nameTheme = () => { $("theme").textContent = isDark() ? "Light" : "Dark"; };
   function switchTheme() {
-    const root = document.documentElement;
-    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-    root.dataset.theme = dark ? "light" : "dark";
+    document.documentElement.dataset.theme = isDark() ? "light" : "dark";
+    nameTheme();
+    remember();
   }
+  system.addEventListener("change", nameTheme);
   $("scene").append(...data.scenes.map((s, i) => make("option", { value: i }, s.title)));
   $("scene").onchange = (event) => update({ scene: Number(event.target.value) });
   for (const id of ["left", "right", "band", "swipe"]) $(id).oninput = (event) => update({ [id]: Number(event.target.value), ...(id === "band" && state.mode === "colour" ? { mode: "band" } : {}) });
+  // A list takes letters and digits for itself: one chosen from with the mouse gives the keys back.
+  for (const id of ["scene", "left", "right"]) {
+    let pointed = false;
+    $(id).addEventListener("pointerdown", () => { pointed = true; });
+    $(id).addEventListener("keydown", () => { pointed = false; });
+    $(id).addEventListener("change", () => { if (pointed) $(id).blur(); });
+  }
   $("mode").onchange = (event) => update({ mode: event.target.value });
   $("in").onclick = () => update({ zoom: state.zoom + 1 });
   $("out").onclick = () => update({ zoom: state.zoom - 1 });
@@ -419,6 +468,8 @@
     else if (event.key === "?") $("help").showModal();
     else if (changes[event.key] && !own) { update(changes[event.key]()); event.preventDefault(); }
   });
+  // The window's size, and the page's scroll bar that comes with its contents.
+  new ResizeObserver(() => { layout(); stale.add("spectra"); draw(); }).observe($("view"));
   window.addEventListener("resize", layout);
   window.addEventListener("hashchange", restore);
   restore();

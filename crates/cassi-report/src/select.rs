@@ -61,7 +61,8 @@ fn candidates(cube: &Cube) -> Vec<Candidate> {
 }
 
 /// Two to four `[row, column]` of bright, locally smooth places with distinct spectra: greedily, each next one has
-/// the largest weight times spectral angle to all before it. Fewer only in a picture too small or too dark.
+/// the largest weight times spectral angle to all before it, and their marks do not overlap (a twelfth of the shorter
+/// side apart). Fewer only in a picture too small or too dark.
 pub(crate) fn points(cube: &Cube) -> Vec<[usize; 2]> {
     let candidates = candidates(cube);
     let Some(first) = candidates.iter().max_by(|a, b| a.weight.total_cmp(&b.weight)) else {
@@ -72,7 +73,14 @@ pub(crate) fn points(cube: &Cube) -> Vec<[usize; 2]> {
     // Below 4 degrees two curves can hardly be told apart in a figure.
     let distinct = 4f64.to_radians();
     while chosen.len() < 4 {
-        let gain = |i: &usize| candidates[*i].weight * distance[*i];
+        let apart = (cube.rows().min(cube.columns()) / 12) as f64;
+        let near = |at: [usize; 2]| {
+            chosen
+                .iter()
+                .any(|&c: &[usize; 2]| (c[0] as f64 - at[0] as f64).hypot(c[1] as f64 - at[1] as f64) < apart)
+        };
+        let gain =
+            |i: &usize| if near(candidates[*i].at) { 0.0 } else { candidates[*i].weight * distance[*i] };
         let best = (0..candidates.len()).max_by(|a, b| gain(a).total_cmp(&gain(b))).expect("not empty");
         if gain(&best) == 0.0 || (chosen.len() >= 2 && distance[best] < distinct) {
             break;

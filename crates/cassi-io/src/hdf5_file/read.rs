@@ -24,7 +24,9 @@ pub fn parse_hdf5(bytes: &[u8]) -> Result<Contents, ParseError> {
 }
 
 fn damaged(error: hdf5_pure::Error) -> ParseError {
-    ParseError::library("HDF5 file", error)
+    let said = error.to_string();
+    // "damaged HDF5 file" stands before it.
+    ParseError::library("HDF5 file", said.strip_prefix("HDF5 format error: ").unwrap_or(&said))
 }
 
 fn parse(bytes: &[u8]) -> Result<Contents, ParseError> {

@@ -39,8 +39,14 @@ pub(crate) fn write_hdf5(
 ) -> Result<(), IoError> {
     let temporary = files::beside(path).map_err(|source| IoError::Write { path: path.into(), source })?;
     write(temporary.path(), datasets, metadata)
-        .map_err(|e| IoError::Hdf5 { path: path.into(), message: e.to_string() })?;
+        .map_err(|e| IoError::Hdf5 { path: path.into(), message: reason(&e.to_string()) })?;
     files::keep(temporary, path).map_err(|source| IoError::Write { path: path.into(), source })
+}
+
+/// What the library says, without the time, the temporary name and the addresses that follow.
+fn reason(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default();
+    line.split(": time =").next().unwrap_or_default().trim().to_string()
 }
 
 fn write(path: &Path, datasets: &[Hdf5Dataset<'_>], metadata: &Metadata) -> hdf5::Result<()> {
@@ -74,4 +80,16 @@ fn write(path: &Path, datasets: &[Hdf5Dataset<'_>], metadata: &Metadata) -> hdf5
         }
     }
     file.close()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reason;
+
+    #[test]
+    fn the_library_is_quoted_in_one_clause() {
+        let said = "H5FD__sec2_write(): file write failed: time = Tue Nov 24 22:12:21 2026\n, filename = '.x', errno = 28";
+        assert_eq!(reason(said), "H5FD__sec2_write(): file write failed");
+        assert_eq!(reason("no text"), "no text");
+    }
 }

@@ -262,6 +262,12 @@ mod tests {
             bytes.resize(8, 0);
             bytes
         }
+        fn compressed(&self, whole: &[u8]) -> Vec<u8> {
+            let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+            std::io::Write::write_all(&mut packed, whole).unwrap();
+            let packed = packed.finish().unwrap();
+            [&self.u32(element::COMPRESSED)[..], &self.u32(packed.len() as u32), &packed].concat()
+        }
         fn matrix(&self, flags: u32, shape: &[u32], name: &str, parts: &[Vec<u8>]) -> Vec<u8> {
             let flags: Vec<u8> = [self.u32(flags), [0; 4]].concat();
             let mut body = self.element(6, &flags);
@@ -286,8 +292,13 @@ mod tests {
                 .collect();
             let data = hand.small(4, &words);
             let integers = hand.matrix(11, &[1, 2], "w", &[data]);
-            hand.bytes.extend([doubles, integers].concat());
+            let packed = hand.compressed(&doubles);
+            let plain = [doubles, integers].concat();
+            let compressed = [hand.bytes.clone(), packed].concat();
+            hand.bytes.extend(plain);
             let contents = parse_mat5(&hand.bytes).unwrap();
+            // The first array compressed is the same array.
+            assert_eq!(parse_mat5(&compressed).unwrap().variables, contents.variables[..1]);
             let d = contents.get("d").unwrap();
             assert_eq!((d.class.as_str(), d.values().unwrap().is_integer()), ("double", false));
             assert_eq!(d.to_array().unwrap().as_slice().unwrap(), [1.0, 3.0, 5.0, 2.0, 4.0, 6.0]);
@@ -345,13 +356,8 @@ mod tests {
     #[test]
     fn a_bomb_is_refused_before_it_is_inflated() {
         let hand = Hand::new(false);
-        let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
-        std::io::Write::write_all(&mut packed, &[14, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]).unwrap();
-        let packed = packed.finish().unwrap();
-        let mut bytes = hand.bytes.clone();
-        bytes.extend(hand.u32(15));
-        bytes.extend(hand.u32(packed.len() as u32));
-        bytes.extend(packed);
+        let bomb = hand.compressed(&[14, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
+        let bytes = [hand.bytes.clone(), bomb].concat();
         assert!(matches!(parse_mat5(&bytes), Err(ParseError::TooLarge { .. })));
     }
 }

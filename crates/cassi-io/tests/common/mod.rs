@@ -62,3 +62,51 @@ pub(crate) fn mat73(path: &std::path::Path, name: &str, reversed: ndarray::Array
     bytes[124..128].copy_from_slice(&[0, 2, b'I', b'M']);
     std::fs::write(path, bytes).unwrap();
 }
+
+/// A state dict of two tensors of one storage, as PyTorch pickles it.
+pub(crate) fn pickle() -> Vec<u8> {
+    let mut bytes = vec![0x80, 2, b'}', b'q', 0, b'('];
+    let text = |bytes: &mut Vec<u8>, text: &str| {
+        bytes.push(b'X');
+        bytes.extend((text.len() as u32).to_le_bytes());
+        bytes.extend(text.as_bytes());
+    };
+    for (name, offset) in [("conv.weight", 0u8), ("conv.bias", 6)] {
+        text(&mut bytes, name);
+        bytes.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
+        text(&mut bytes, "storage");
+        bytes.extend(b"ctorch\nFloatStorage\n");
+        text(&mut bytes, "0");
+        text(&mut bytes, "cpu");
+        bytes.extend([b'K', 12, b't', b'Q', b'K', offset]);
+        // Size (2, 3), stride (1, 2): a transposed view.
+        bytes.extend([b'K', 2, b'K', 3, 0x86, b'K', 1, b'K', 2, 0x86, 0x89]);
+        bytes.extend(b"ccollections\nOrderedDict\n)RtR");
+    }
+    bytes.extend(b"u.");
+    bytes
+}
+
+/// A zip archive of these entries, deflated.
+pub(crate) fn zip_of(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    zip_with(entries, zip::CompressionMethod::Deflated)
+}
+
+fn zip_with(entries: &[(&str, &[u8])], method: zip::CompressionMethod) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default().compression_method(method);
+    for (name, data) in entries {
+        zip.start_file(*name, options).unwrap();
+        std::io::Write::write_all(&mut zip, data).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+/// A PyTorch checkpoint of this pickle and one storage of twelve singles.
+pub(crate) fn checkpoint(pickle: &[u8]) -> Vec<u8> {
+    let storage: Vec<u8> = (0..12).flat_map(|i| (i as f32).to_le_bytes()).collect();
+    zip_with(
+        &[("archive/data.pkl", pickle), ("archive/data/0", &storage), ("archive/version", b"3\n")],
+        zip::CompressionMethod::Stored,
+    )
+}

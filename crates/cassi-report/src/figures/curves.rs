@@ -5,13 +5,16 @@ use plotters::prelude::*;
 
 use super::{
     Area, CENTRE, Drawing, Drawn, LEFT, Placed, SMALL, TEXT, WIDTH, fitted, font, markers, method_colour,
-    text,
+    text, text_width,
 };
 use crate::{Comparison, Row, picture::rendered};
 
 /// One line of a plot.
 struct Curve {
-    legend: String,
+    /// Cut to the room there is.
+    name: String,
+    /// The figure behind the name, never cut.
+    suffix: String,
     colour: RGBColor,
     width: u32,
     points: Vec<(f64, f64)>,
@@ -39,17 +42,19 @@ impl Plot {
     /// Draws into a rectangle: legend above, axes below.
     fn draw<B: DrawingBackend>(&self, area: &Area<B>, [x, y, w, h]: [i32; 4], columns: i32) -> Drawn<B> {
         const LINE: i32 = 32;
-        text(area, &self.title, (x + w / 2, y + 18), TEXT, BLACK, CENTRE)?;
+        text(area, &self.title, (x + w / 2, y + 26), TEXT, BLACK, CENTRE)?;
         let rows = (self.legend_rows() + columns - 1) / columns;
         for (i, curve) in self.curves.iter().enumerate() {
             let (column, row) = (i as i32 / rows, i as i32 % rows);
-            let (cell_w, at_y) = ((w - 100) / columns, y + 54 + LINE * row);
+            let (cell_w, at_y) = ((w - 100) / columns, y + 62 + LINE * row);
             let at_x = x + 100 + column * cell_w;
             let stroke = curve.colour.stroke_width(curve.width);
             area.draw(&PathElement::new(vec![(at_x, at_y), (at_x + 40, at_y)], stroke))?;
-            text(area, &fitted(&curve.legend, cell_w - 60, SMALL), (at_x + 52, at_y), SMALL, BLACK, LEFT)?;
+            let suffix_w = text_width(&curve.suffix, SMALL);
+            let legend = fitted(&curve.name, cell_w - 60 - suffix_w, SMALL) + &curve.suffix;
+            text(area, &legend, (at_x + 52, at_y), SMALL, BLACK, LEFT)?;
         }
-        let top = y + 54 + LINE * rows - 8;
+        let top = y + 62 + LINE * rows - 8;
         let frame = area.clone().margin(top, bottom(area, y + h), x, right(area, x + w));
         let (x0, x1) = range(self.curves.iter().flat_map(|c| c.points.iter().map(|p| p.0)));
         let (low, high) = range(self.curves.iter().flat_map(|c| c.points.iter().map(|p| p.1)));
@@ -61,7 +66,7 @@ impl Plot {
         let mut chart = ChartBuilder::on(&frame)
             .margin(10)
             .margin_right(24)
-            .x_label_area_size(84)
+            .x_label_area_size(76)
             .y_label_area_size(104)
             .build_cartesian_2d(x0..x1, low..high + pad)?;
         chart
@@ -133,23 +138,30 @@ pub(crate) fn spectra(scene: &Comparison, renderer: &Renderer, points: &[[usize;
     let across = if points.len() > 1 { 2 } else { 1 };
     let down = (points.len() as i32 + across - 1) / across;
     let curves = scene.cubes().count() as i32;
-    let (plot_w, plot_h) = ((WIDTH - MAP - 40) / across, 480 + 32 * curves);
+    let (plot_w, plot_h) = ((WIDTH - MAP - 40) / across, 488 + 32 * curves);
     let height = (down * plot_h + 10).max(map_h + 80);
     let plots = points.iter().enumerate().map(|(i, &[row, column])| {
         let truth = scene.truth.as_ref().map(|t| t.spectrum(row, column));
         let line = |values: &[f32]| nm.iter().zip(values).map(|(&x, &y)| (x, f64::from(y))).collect();
         let mut curves = Vec::new();
         if let Some(truth) = &truth {
-            curves.push(Curve { legend: "truth".into(), colour: BLACK, width: 5, points: line(truth) });
+            curves.push(Curve {
+                name: "truth".into(),
+                suffix: String::new(),
+                colour: BLACK,
+                width: 5,
+                points: line(truth),
+            });
         }
         for (j, estimate) in scene.estimates.iter().enumerate() {
             let values = estimate.cube.spectrum(row, column);
-            let legend = match truth.as_ref().map(|t| pearson(t, &values)) {
-                Some(r) if r.is_finite() => format!("{}, r = {r:.4}", estimate.name),
-                Some(_) => format!("{}, r undefined", estimate.name),
-                None => estimate.name.clone(),
+            let suffix = match truth.as_ref().map(|t| pearson(t, &values)) {
+                Some(r) if r.is_finite() => format!(", r = {r:.4}"),
+                Some(_) => ", r undefined".into(),
+                None => String::new(),
             };
-            curves.push(Curve { legend, colour: method_colour(j), width: 4, points: line(&values) });
+            let (name, colour) = (estimate.name.clone(), method_colour(j));
+            curves.push(Curve { name, suffix, colour, width: 4, points: line(&values) });
         }
         let title = format!("point {} (row {row}, column {column})", i + 1);
         let place = [MAP + 40 + (i as i32 % across) * plot_w, (i as i32 / across) * plot_h, plot_w, plot_h];
@@ -176,8 +188,8 @@ pub(crate) fn psnr_curves(scene: &Comparison, rows: &[Row]) -> Option<Curves> {
         .filter_map(|(i, row)| {
             let scores = row.scores.as_ref()?;
             let points = nm.iter().copied().zip(scores.psnr_unit_peak_per_band.iter().copied()).collect();
-            let legend = format!("{} ({:.2} dB on the whole cube)", row.method, scores.psnr_unit_peak);
-            Some(Curve { legend, colour: method_colour(i), width: 4, points })
+            let suffix = format!(" ({:.2} dB on the whole cube)", scores.psnr_unit_peak);
+            Some(Curve { name: row.method.clone(), suffix, colour: method_colour(i), width: 4, points })
         })
         .collect();
     if curves.is_empty() {

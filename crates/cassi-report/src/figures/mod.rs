@@ -153,7 +153,12 @@ pub(crate) const CENTRE: (HPos, VPos) = (HPos::Center, VPos::Center);
 /// Text that starts at its point, centred in height.
 pub(crate) const LEFT: (HPos, VPos) = (HPos::Left, VPos::Center);
 
-/// A name cut to what fits into `width` at `size` (DejaVu's letters are about 0.6 of their size wide).
+/// Width of a line of text, at DejaVu's about 0.6 of the size a letter.
+pub(crate) fn text_width(line: &str, size: i32) -> i32 {
+    (0.6 * f64::from(size) * line.chars().count() as f64).ceil() as i32
+}
+
+/// A name cut to what fits into `width` at `size`.
 pub(crate) fn fitted(name: &str, width: i32, size: i32) -> String {
     let room = (f64::from(width) / (0.6 * f64::from(size))) as usize;
     if name.chars().count() <= room {

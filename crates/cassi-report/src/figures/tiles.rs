@@ -75,14 +75,27 @@ impl Drawing for Sheet {
         }
         if let Some((high, [x, y, w, h])) = self.bar {
             area.draw(&Rectangle::new([(x, y), (x + w, y + h)], BLACK.stroke_width(2)))?;
-            for i in 0..=4 {
-                let at = y + h - h * i / 4;
+            let (step, digits) = tick_step(high);
+            for i in 0..=(f64::from(high) / step + 1e-6) as i32 {
+                let value = step * f64::from(i);
+                let at = y + h - (f64::from(h) * value / f64::from(high)).round() as i32;
                 area.draw(&PathElement::new(vec![(x + w, at), (x + w + 8, at)], BLACK.stroke_width(2)))?;
-                text(area, &format!("{:.3}", high * i as f32 / 4.0), (x + w + 14, at), SMALL, BLACK, LEFT)?;
+                text(area, &format!("{value:.digits$}"), (x + w + 14, at), SMALL, BLACK, LEFT)?;
             }
         }
         Ok(())
     }
+}
+
+/// The round number of which a scale from 0 to `high` has three to six, and the digits after its point.
+fn tick_step(high: f32) -> (f64, usize) {
+    // A millionth of slack: 0.6 in single precision is a hair more than six times 0.1.
+    let rough = f64::from(high) / 6.0 * (1.0 - 1e-6);
+    let power = rough.log10().floor();
+    let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * 10f64.powf(power)).into_iter().find(|&s| s >= rough);
+    let step = step.expect("ten times the power of ten below it");
+    // A tenth of an order of slack: 0.1 has one digit, although its logarithm may be a hair below -1.
+    (step, (-(step.log10() + 0.1).floor()).max(0.0) as usize)
 }
 
 /// Number of columns and size of the tiles for `count` pictures of an aspect `rows / columns` in `width`.
@@ -248,4 +261,27 @@ pub(crate) fn errors(scene: &Comparison) -> Option<Sheet> {
         SMALL,
     );
     Some(sheet)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tick_step;
+
+    #[test]
+    fn ticks_are_round_and_three_to_six() {
+        for (high, step, digits) in [
+            (0.27, 0.05, 2),
+            (0.6, 0.1, 1),
+            (0.601, 0.2, 1),
+            (1.0, 0.2, 1),
+            (3e-4, 5e-5, 5),
+            (25.0, 5.0, 0),
+            (1000.0, 200.0, 0),
+        ] {
+            let (found, shown) = tick_step(high);
+            assert!((found / step - 1.0).abs() < 1e-9, "{high}: {found}");
+            assert_eq!(shown, digits, "{high}");
+            assert!((3..=7).contains(&((f64::from(high) / found) as i32 + 1)), "{high}");
+        }
+    }
 }
