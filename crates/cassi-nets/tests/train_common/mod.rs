@@ -9,7 +9,7 @@ use cassi_nets::train::{RunOptions, TrainConfig};
 
 /// libtorch's generator belongs to the whole process, so tests that seed it take turns; and one thread for each
 /// operation, as many teams on the same cores would wait for one another.
-pub fn turn() -> MutexGuard<'static, ()> {
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     let guard = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     tch::set_num_threads(1);
@@ -17,7 +17,7 @@ pub fn turn() -> MutexGuard<'static, ()> {
 }
 
 /// Four small scenes, an instrument of four bands, and a configuration that uses every random ingredient.
-pub fn workshop(folder: &Path, steps: u64, rate: f64) -> TrainConfig {
+pub(crate) fn workshop(folder: &Path, steps: u64, rate: f64) -> TrainConfig {
     let wavelengths = Wavelengths::linspace(450.0, 650.0, 4);
     for i in 0..4 {
         let data = ndarray::Array3::from_shape_fn((4, 40, 36), |(b, r, c)| {
@@ -96,10 +96,10 @@ pub fn workshop(folder: &Path, steps: u64, rate: f64) -> TrainConfig {
     TrainConfig::parse(&text, "the test's configuration").expect("a configuration")
 }
 
-pub fn options(die_at: Option<u64>) -> RunOptions {
+pub(crate) fn options(die_at: Option<u64>) -> RunOptions {
     RunOptions { threads: 2, die_at, ..RunOptions::default() }
 }
 
-pub fn weights_of(folder: &Path) -> NamedTensors {
+pub(crate) fn weights_of(folder: &Path) -> NamedTensors {
     cassi_io::read_tensors(&folder.join("checkpoint.safetensors")).expect("a checkpoint")
 }
