@@ -1,23 +1,14 @@
-//! Training: gradients, one batch by heart, strict loading, exact resume, and what happens when things go wrong.
+//! Training: gradients, one batch by heart, strict loading, exact resume.
 #![cfg(feature = "torch")]
 
-use std::path::Path;
-use std::sync::{Mutex, MutexGuard};
+mod train_common;
 
-use cassi_core::{Cube, NamedTensors, Tensor as HostTensor, Wavelengths, card::WeightsCard};
+use cassi_core::{NamedTensors, Tensor as HostTensor, card::WeightsCard};
 use cassi_nets::arch::{Layout, Options, Shape, build};
-use cassi_nets::train::{Crop, Event, RunOptions, TrainConfig, TrainError, run};
+use cassi_nets::train::{Event, RunOptions, TrainConfig, TrainError, run};
 use cassi_nets::{NetsError, weights};
 use tch::{Device, Kind, Tensor, nn};
-
-/// libtorch's generator belongs to the whole process, so tests that seed it take turns; and one thread for each
-/// operation, as many teams on the same cores would wait for one another.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    let guard = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    tch::set_num_threads(1);
-    guard
-}
+use train_common::*;
 
 fn random(shape: &[i64], kind: Kind) -> Tensor {
     Tensor::rand(shape, (kind, Device::Cpu))
@@ -127,94 +118,6 @@ fn loading_is_strict_and_names_what_differs() {
     assert_eq!(weights::save(&other), good, "a refused checkpoint changes nothing");
 }
 
-/// Four small scenes, an instrument of four bands, and a configuration that uses every random ingredient.
-fn workshop(folder: &Path, steps: u64, rate: f64) -> TrainConfig {
-    let wavelengths = Wavelengths::linspace(450.0, 650.0, 4);
-    for i in 0..4 {
-        let data = ndarray::Array3::from_shape_fn((4, 40, 36), |(b, r, c)| {
-            0.5 + 0.4 * ((b + 1) as f32 * 0.3 + (r * (i + 1)) as f32 * 0.1 + c as f32 * 0.17).sin()
-        });
-        let cube = Cube::new(data, wavelengths.clone()).expect("four bands");
-        let path = folder.join(format!("scenes/scene{i}.h5"));
-        cassi_io::write_cube(&path, &cube, &cassi_io::Metadata::default()).expect("written");
-    }
-    let mut instrument = cassi_optics::builtin("standard").expect("built in");
-    instrument.name = "tiny".into();
-    instrument.wavelengths_nm = wavelengths;
-    instrument.default_mask = None;
-    let path = folder.join("tiny.toml");
-    cassi_io::write_bytes(&path, cassi_optics::to_toml(&instrument).as_bytes()).expect("written");
-    let text = format!(
-        r#"
-        name = "tiny"
-        method = "mst-s"
-        instrument = "{instrument}"
-        seed = 5
-        steps = {steps}
-        checkpoint_every = 2
-        [[data]]
-        path = "{scenes}"
-        weight = 0.7
-        [[data]]
-        procedural = {{ kinds = ["still-life", "fabric"], count = 2, size = [32, 40] }}
-        weight = 0.3
-        [augmentation]
-        stitch = 0.5
-        scale = [0.8, 1.25]
-        gain = [0.5, 1.0]
-        spectral = 0.1
-        [[masks]]
-        kind = "grey"
-        count = 3
-        [[masks]]
-        kind = "bernoulli"
-        count = 2
-        [mask_use]
-        shared = false
-        shift = 0.5
-        rotation_deg = 0.2
-        scale = 0.002
-        [noise]
-        gaussian = [0.0, 0.02]
-        binomial = {{ levels = [500.0, 2000.0], probability = 0.5 }}
-        [loss]
-        kind = "charbonnier"
-        spectral_angle = 0.1
-        [optimiser]
-        rate = {rate:e}
-        weight_decay = 0.01
-        clip = 1.0
-        average = 0.9
-        [schedule]
-        warm_up = 2
-        [[stages]]
-        until = 0.5
-        crop = 16
-        batch = 4
-        part = 1
-        [[stages]]
-        until = 1.0
-        crop = 24
-        batch = 3
-        [validation]
-        path = "{scenes}/scene0.h5"
-        mask = "cassi256"
-        every = 4
-        "#,
-        instrument = path.display(),
-        scenes = folder.join("scenes").display(),
-    );
-    TrainConfig::parse(&text, "the test's configuration").expect("a configuration")
-}
-
-fn options(die_at: Option<u64>) -> RunOptions {
-    RunOptions { threads: 2, die_at, ..RunOptions::default() }
-}
-
-fn weights_of(folder: &Path) -> NamedTensors {
-    cassi_io::read_tensors(&folder.join("checkpoint.safetensors")).expect("a checkpoint")
-}
-
 #[test]
 fn a_killed_training_ends_with_the_same_weights() {
     let _turn = turn();
@@ -276,48 +179,4 @@ fn weights_of_one_training_start_another() {
         let other = &second.get(name).expect("the same names").data;
         assert!(tensor.data.iter().zip(other).all(|(a, b)| (a - b).abs() < 1e-6), "{name}");
     }
-}
-
-#[test]
-fn a_loss_that_is_no_number_stops_and_keeps_the_last_good_state() {
-    let _turn = turn();
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut config = workshop(folder.path(), 40, 1e30);
-    config.optimiser.clip = 0.0;
-    config.schedule.warm_up = 0;
-    let out = folder.path().join("out");
-    let error = run(&config, &out, &options(None), &mut |_| ()).expect_err("it must diverge");
-    let TrainError::NotFinite { step, .. } = error else { panic!("{error}") };
-    assert!(step < 40 && error.to_string().contains(&format!("step {step}")), "{error}");
-    let checkpoint = out.join("checkpoint.safetensors");
-    if checkpoint.exists() {
-        let tensors = weights_of(&out);
-        assert!(tensors.iter().all(|(_, t)| t.data.iter().all(|v| v.is_finite())), "a good state is kept");
-    }
-}
-
-#[test]
-fn bad_input_is_named() {
-    let _turn = turn();
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = workshop(folder.path(), 1, 1e-3);
-    let out = folder.path().join("out");
-    let error = run(&config, &out, &RunOptions { device: "cuda".into(), ..options(None) }, &mut |_| ());
-    // On a machine with a GPU this trains.
-    if let Err(error) = error {
-        assert!(error.to_string().contains("no device `cuda`"), "{error}");
-    }
-    let mut missing = config.clone();
-    missing.data[0].path = Some(folder.path().join("nothing.h5").display().to_string());
-    assert!(matches!(run(&missing, &out, &options(None), &mut |_| ()), Err(TrainError::Io(_))));
-    let mut large = config.clone();
-    large.stages[0].crop = Crop::Rectangle([16, 64]);
-    let error = run(&large, &out, &options(None), &mut |_| ()).expect_err("scenes are smaller");
-    assert!(error.to_string().contains("40 x 36 pixels"), "{error}");
-    // A truncated checkpoint.
-    cassi_io::write_bytes(&out.join("checkpoint.safetensors"), &[1, 2, 3]).expect("written");
-    let error = run(&config, &out, &options(None), &mut |_| ()).expect_err("damaged");
-    assert!(error.to_string().contains("checkpoint.safetensors"), "{error}");
-    let unknown = TrainConfig::parse("name = \"a\"\nmethods = \"mst-s\"", "a.toml").expect_err("unknown key");
-    assert!(unknown.to_string().contains("methods"), "{unknown}");
 }

@@ -1,5 +1,6 @@
 //! `cassi train`: a network from a training configuration.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use cassi_nets::train::{Event, RunOptions, TrainConfig, run as train, validate::mean};
@@ -41,7 +42,8 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         continue_from: args.continue_from,
         ..RunOptions::default()
     };
-    let report = train(&config, &args.output, &options, &mut |event| show(event, context))?;
+    let mut screen = Screen { context, live: std::io::stderr().is_terminal(), on_progress: false };
+    let report = train(&config, &args.output, &options, &mut |event| screen.show(event))?;
     if context.json {
         context.print_json(&serde_json::json!({
             "steps": report.steps, "seconds": report.seconds, "samples": report.samples, "weights": report.weights,
@@ -58,24 +60,40 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn show(event: Event, context: &Context) {
-    match event {
-        Event::Note(text) => context.say(text),
-        Event::Progress { step, steps, loss, rate, samples_per_second, data_share, seconds_left } => {
-            context.say(format!(
-                "step {step}/{steps}  loss {loss:.5}  rate {rate:.2e}  {samples_per_second:.2} samples/s  \
-                 data {:.1} %  {:.1} min left",
-                100.0 * data_share,
-                seconds_left / 60.0
-            ));
-        }
-        Event::Validation { step, scores, best } => {
-            let mark = if best { " (best)" } else { "" };
-            context.say(format!("step {step}: validation psnr_unit_peak {:.3} dB{mark}", mean(&scores)));
-            for score in &scores {
-                context.detail(format!("  {:32} {:6.2} dB", score.name, score.psnr_unit_peak));
+/// Messages; on a terminal progress is one line that is written again and again, elsewhere lines like others.
+struct Screen<'a> {
+    context: &'a Context,
+    live: bool,
+    /// Whether the last line is one of progress.
+    on_progress: bool,
+}
+
+impl Screen<'_> {
+    fn show(&mut self, event: Event) {
+        let was_progress = std::mem::take(&mut self.on_progress);
+        match event {
+            Event::Note(text) => self.context.say(text),
+            Event::Progress { step, steps, loss, rate, samples_per_second, data_share, seconds_left } => {
+                let line = format!(
+                    "step {step}/{steps}  loss {loss:.5}  rate {rate:.1e}  {samples_per_second:.1} samples/s  \
+                     data {:.1} %  {:.0} min left",
+                    100.0 * data_share,
+                    seconds_left / 60.0
+                );
+                // One line up, and what was there wiped away.
+                let again = if self.live && was_progress { "\x1b[1A\x1b[2K" } else { "" };
+                self.context.say(format!("{again}{line}"));
+                self.on_progress = true;
             }
+            Event::Validation { step, scores, best } => {
+                let mark = if best { " (best)" } else { "" };
+                self.context
+                    .say(format!("step {step}: validation psnr_unit_peak {:.3} dB{mark}", mean(&scores)));
+                for score in &scores {
+                    self.context.detail(format!("  {:32} {:6.2} dB", score.name, score.psnr_unit_peak));
+                }
+            }
+            Event::Checkpoint { path } => self.context.detail(format!("checkpoint {}", path.display())),
         }
-        Event::Checkpoint { path } => context.detail(format!("checkpoint {}", path.display())),
     }
 }

@@ -3,10 +3,14 @@
 //! Every value that shapes the result is in here, so that the same file and seed give the same weights on the same
 //! machine, whether or not the run was interrupted.
 
+mod masks;
+
 use serde::{Deserialize, Serialize};
 
 use crate::arch::{MaskShift, Shape};
 use crate::train::TrainError;
+use crate::train::schedule::Schedule;
+pub use masks::{MaskSource, MaskUse};
 
 /// A training, as `cassi train` reads it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,6 +73,10 @@ pub struct TrainConfig {
     /// Numbers in which scenes lie in the device's memory.
     #[serde(default)]
     pub storage: Storage,
+    /// Scenes take at most so many megabytes (10⁶ bytes) of memory: sources that do not fit are streamed. None: all
+    /// scenes are kept in memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_mb: Option<f64>,
 }
 
 fn standard() -> String {
@@ -160,113 +168,6 @@ impl Default for Augmentation {
     }
 }
 
-/// Masks of one kind. Samples take random windows of them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum MaskSource {
-    /// A mask file, or a shipped mask by name.
-    Given {
-        /// File or name.
-        path: String,
-        /// Relative frequency.
-        #[serde(default = "one")]
-        weight: f64,
-    },
-    /// Binary masks whose pixels are open independently.
-    Bernoulli {
-        /// Open fraction, drawn for every mask.
-        #[serde(default = "density")]
-        open: [f64; 2],
-        /// Relative frequency.
-        #[serde(default = "one")]
-        weight: f64,
-        /// How many different masks are made.
-        #[serde(default = "count")]
-        count: usize,
-    },
-    /// Binary masks as a camera photographs them; every property is drawn for every mask.
-    Grey {
-        /// Open fraction.
-        #[serde(default = "density")]
-        open: [f64; 2],
-        /// Side of a cell in pixels.
-        #[serde(default = "cell")]
-        cell: [f64; 2],
-        /// Blur in pixels.
-        #[serde(default = "blur")]
-        blur: [f64; 2],
-        /// Exposure; above 1 open cells saturate.
-        #[serde(default = "exposure")]
-        exposure: [f64; 2],
-        /// Black level.
-        #[serde(default = "black")]
-        black: [f64; 2],
-        /// Relative frequency.
-        #[serde(default = "one")]
-        weight: f64,
-        /// How many different masks are made.
-        #[serde(default = "count")]
-        count: usize,
-    },
-}
-
-fn density() -> [f64; 2] {
-    [0.3, 0.7]
-}
-fn cell() -> [f64; 2] {
-    [1.6, 2.4]
-}
-fn blur() -> [f64; 2] {
-    [0.2, 0.6]
-}
-fn exposure() -> [f64; 2] {
-    [0.9, 1.5]
-}
-fn black() -> [f64; 2] {
-    [0.0, 0.08]
-}
-fn count() -> usize {
-    32
-}
-
-impl MaskSource {
-    pub(crate) fn weight(&self) -> f64 {
-        match self {
-            Self::Given { weight, .. } | Self::Bernoulli { weight, .. } | Self::Grey { weight, .. } => {
-                *weight
-            }
-        }
-    }
-}
-
-/// How masks are used.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct MaskUse {
-    /// One mask for all samples of a batch: the mask branch of MST then runs once a batch.
-    pub shared: bool,
-    /// Mirror and turn windows.
-    pub flip: bool,
-    /// Up to so many pixels that the mask in the light path lies beside the one the network is told.
-    pub shift: f64,
-    /// Up to so many degrees between the two.
-    pub rotation_deg: f64,
-    /// Up to this relative difference in size, e.g. 0.002.
-    pub scale: f64,
-}
-
-impl Default for MaskUse {
-    fn default() -> Self {
-        Self { shared: true, flip: true, shift: 0.0, rotation_deg: 0.0, scale: 0.0 }
-    }
-}
-
-impl MaskUse {
-    pub(crate) fn perturbs(&self) -> bool {
-        self.shift > 0.0 || self.rotation_deg > 0.0 || self.scale > 0.0
-    }
-}
-
 /// What the detector adds, in the unit of the network's scale `v = y · 2 / bands`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -345,56 +246,6 @@ pub struct Optimiser {
 impl Default for Optimiser {
     fn default() -> Self {
         Self { rate: 4e-4, betas: [0.9, 0.999], weight_decay: 0.0, clip: 0.0, average: 0.999 }
-    }
-}
-
-/// Learning rate over the steps, after a linear warm-up.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Schedule {
-    /// Its form.
-    pub kind: ScheduleKind,
-    /// Steps of linear warm-up.
-    pub warm_up: u64,
-    /// Cosine: the rate at the end, relative to the top.
-    pub last: f64,
-    /// Halving: every so many steps.
-    pub every: u64,
-}
-
-impl Default for Schedule {
-    fn default() -> Self {
-        Self { kind: ScheduleKind::Cosine, warm_up: 0, last: 0.0, every: 50_000 }
-    }
-}
-
-/// Forms of the learning rate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ScheduleKind {
-    /// The same throughout.
-    Constant,
-    /// Half a cosine from top to end.
-    Cosine,
-    /// Halved at regular intervals.
-    Halving,
-}
-
-impl Schedule {
-    /// The learning rate relative to the top at `step` of `steps`.
-    pub fn at(&self, step: u64, steps: u64) -> f64 {
-        if step < self.warm_up {
-            return (step + 1) as f64 / self.warm_up as f64;
-        }
-        match self.kind {
-            ScheduleKind::Constant => 1.0,
-            ScheduleKind::Halving => 0.5f64.powi((step / self.every.max(1)) as i32),
-            ScheduleKind::Cosine => {
-                let span = steps.saturating_sub(self.warm_up).max(1) as f64;
-                let done = ((step - self.warm_up) as f64 / span).min(1.0);
-                self.last + (1.0 - self.last) * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
-            }
-        }
     }
 }
 
@@ -502,6 +353,7 @@ impl TrainConfig {
         let checks = [
             (self.steps > 0, "steps: at least 1"),
             (self.checkpoint_every > 0, "checkpoint_every: at least 1"),
+            (self.cache_mb.is_none_or(|mb| mb > 0.0 && mb.is_finite()), "cache_mb: above 0"),
             (
                 positive_weights(Box::new(self.data.iter().map(|d| d.weight))),
                 "data: sources with a weight above 0",

@@ -1,7 +1,7 @@
 //! Training networks: `cassi train`.
 //!
-//! Scenes and masks lie packed in the memory of the training device ([`data`]); each step draws its batch there, so
-//! that nothing waits for a disk. Gradients come from data-parallel workers, one flat Adam step follows, and
+//! Scenes and masks lie packed in the memory of the training device, or a window of them does ([`data`]); each step
+//! draws its batch there, so that nothing waits for a disk. Gradients come from data-parallel workers, one flat Adam step follows, and
 //! everything needed to go on after a kill is in one file.
 
 mod checkpoint;
@@ -10,19 +10,24 @@ pub mod data;
 mod error;
 mod log;
 mod loss;
+mod meter;
 mod optimiser;
 mod picture;
+mod report;
 mod run;
 mod sample;
+mod schedule;
 pub mod validate;
 mod workers;
 
 pub use config::{
     Augmentation, BinomialNoise, Crop, DataSource, Loss, LossKind, MaskSource, MaskUse, Noise, Optimiser,
-    Precision, Schedule, ScheduleKind, Stage, Storage, TrainConfig, Validation, expand,
+    Precision, Stage, Storage, TrainConfig, Validation, expand,
 };
 pub use error::TrainError;
-pub use run::{Event, RunOptions, TrainReport, run};
+pub use report::{Event, RunOptions, TrainReport};
+pub use run::run;
+pub use schedule::{Schedule, ScheduleKind};
 pub use validate::SceneScore;
 
 /// What a panic said. libtorch's errors come as panics out of `tch`.

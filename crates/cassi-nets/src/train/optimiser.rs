@@ -117,3 +117,79 @@ impl Optimiser {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+    use tch::nn::OptimizerConfig;
+
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings { rate: 1e-2, weight_decay: 0.1, ..Settings::default() }
+    }
+
+    /// A store of two parameters, of which a quadratic is the loss.
+    fn store() -> (nn::VarStore, Tensor, Tensor) {
+        let store = nn::VarStore::new(Device::Cpu);
+        let a = store.root().var_copy("a", &Tensor::from_slice(&[1.0f32, -2.0, 0.5]));
+        let b = store.root().var_copy("b", &Tensor::from_slice(&[3.0f32, -0.1]).view([2, 1]));
+        (store, a, b)
+    }
+
+    fn loss(a: &Tensor, b: &Tensor) -> Tensor {
+        (a - 0.3).square().sum(Kind::Float) + b.square().sum(Kind::Float) * 2.0
+    }
+
+    #[test]
+    fn steps_are_those_of_the_library() {
+        let (ours, a, b) = store();
+        let mut optimiser = Optimiser::new(&ours, &settings());
+        let mut parameters = ours.trainable_variables();
+        let (theirs, c, d) = store();
+        let decoupled = nn::AdamW { wd: 0.1, ..nn::AdamW::default() };
+        let mut reference = decoupled.build(&theirs, 1e-2).expect("AdamW");
+        for step in 0..50 {
+            loss(&a, &b).backward();
+            optimiser.step(take_gradient(&mut parameters), step, 1e-2);
+            reference.backward_step(&loss(&c, &d));
+        }
+        for (found, expected) in [(&a, &c), (&b, &d)] {
+            // Fifty steps of at most 1e-2, each rounded to some 1e-7 of it.
+            assert!((found - expected).abs().max().double_value(&[]) < 1e-6, "{found} and {expected}");
+        }
+    }
+
+    #[test]
+    fn the_average_follows_and_changes_place() {
+        let (store, a, b) = store();
+        let mut optimiser = Optimiser::new(&store, &Settings { average: 0.5, ..settings() });
+        let mut parameters = store.trainable_variables();
+        let mut expected = optimiser.values().copy();
+        for step in 0..12u64 {
+            loss(&a, &b).backward();
+            optimiser.step(take_gradient(&mut parameters), step, 1e-2);
+            let decay = 0.5f64.min((1 + step) as f64 / (10 + step) as f64);
+            expected = expected * decay + optimiser.values() * (1.0 - decay);
+        }
+        let now = a.copy();
+        let seen = optimiser.with_average(|| a.copy());
+        // Averages of numbers of size one in single precision.
+        assert!((&seen - expected.narrow(0, 0, 3)).abs().max().double_value(&[]) < 1e-6);
+        assert!((&seen - &now).abs().max().double_value(&[]) > 1e-3, "it is another one");
+        assert_eq!(a, now, "and is taken out again");
+    }
+
+    #[test]
+    fn a_long_gradient_is_shortened_and_a_short_one_is_not() {
+        for (length, expected) in [(30.0f32, 2.0), (1.0, 1.0)] {
+            let (store, ..) = store();
+            let mut optimiser = Optimiser::new(&store, &Settings { clip: 2.0, ..settings() });
+            let gradient = Tensor::from_slice(&[0.0f32, 0.6, 0.0, 0.0, 0.8]) * f64::from(length);
+            optimiser.step(gradient, 0, 1e-2);
+            // The first moment after one step is a tenth of the gradient.
+            let seen = 10.0 * optimiser.first.norm().double_value(&[]);
+            assert!((seen - expected).abs() < 1e-5, "{length} became {seen}");
+        }
+    }
+}

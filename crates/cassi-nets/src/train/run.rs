@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use cassi_core::card::{CardMetrics, CardTraining, MaskPolicy, WeightsCard};
@@ -14,105 +13,16 @@ use tch::{Device, Tensor, nn};
 
 use super::checkpoint::{self, Progress};
 use super::config::{DataSource, Stage, TrainConfig, expand};
-use super::data::{self, NamedScene, read_mask, read_scenes};
+use super::data::{self, NamedScene, Reading, read_mask, read_scenes};
 use super::log::{Log, Row};
+use super::meter::Meter;
 use super::optimiser::Optimiser;
 use super::sample::Sampler;
 use super::validate::{SceneScore, mean, validate};
 use super::workers::{Plan, Workers};
-use super::{TrainError, panic_message, picture};
+use super::{Event, RunOptions, TrainError, TrainReport, panic_message, picture};
 use crate::arch::{Layout, Network, Options, build};
 use crate::{device, weights};
-
-/// What does not change what is learnt.
-#[derive(Debug, Clone)]
-pub struct RunOptions {
-    /// `cpu`, `cuda` or `cuda:INDEX`.
-    pub device: String,
-    /// CPU threads; 0 takes all cores. On the CPU every thread is a worker with a part of the batch.
-    pub threads: usize,
-    /// Start from these weights instead of random ones.
-    pub continue_from: Option<PathBuf>,
-    /// The command as it was given, for the card.
-    pub command: String,
-    /// Raised from outside, it ends the training after the step with a checkpoint.
-    pub interrupt: Arc<AtomicBool>,
-    /// Stop as a kill would after so many steps in all: nothing more is written.
-    pub die_at: Option<u64>,
-}
-
-impl Default for RunOptions {
-    fn default() -> Self {
-        Self {
-            device: "cpu".into(),
-            threads: 0,
-            continue_from: None,
-            command: String::new(),
-            interrupt: Arc::default(),
-            die_at: None,
-        }
-    }
-}
-
-/// What happens during a training.
-#[derive(Debug, Clone)]
-pub enum Event {
-    /// A line worth showing once.
-    Note(String),
-    /// Every few seconds.
-    Progress {
-        /// Steps done.
-        step: u64,
-        /// Steps in all.
-        steps: u64,
-        /// Mean loss since the last report.
-        loss: f64,
-        /// Learning rate.
-        rate: f64,
-        /// Samples a second since the last report.
-        samples_per_second: f64,
-        /// Share of the time that drawing batches took, 0 to 1.
-        data_share: f64,
-        /// Seconds to the end at this pace.
-        seconds_left: f64,
-    },
-    /// After a validation of the averaged weights.
-    Validation {
-        /// Steps done.
-        step: u64,
-        /// Scene by scene.
-        scores: Vec<SceneScore>,
-        /// Whether it is the best so far.
-        best: bool,
-    },
-    /// A state from which the training can go on.
-    Checkpoint {
-        /// The file.
-        path: PathBuf,
-    },
-}
-
-/// What came of a training.
-#[derive(Debug, Clone)]
-pub struct TrainReport {
-    /// Steps done.
-    pub steps: u64,
-    /// Whether all steps are done (or time or patience ran out), so that resuming would add nothing.
-    pub finished: bool,
-    /// Seconds in all.
-    pub seconds: f64,
-    /// Samples seen.
-    pub samples: u64,
-    /// The weights.
-    pub weights: PathBuf,
-    /// Their card.
-    pub card: PathBuf,
-    /// The last validation.
-    pub scores: Vec<SceneScore>,
-}
-
-/// Seconds between progress reports.
-const REPORT_SECONDS: f64 = 10.0;
 
 /// Trains a network as configured; everything is written below `out`. If `out` holds a checkpoint of the same
 /// configuration, the training goes on from there.
@@ -215,18 +125,22 @@ impl<'a> Training<'a> {
         let longest =
             |axis: usize| config.stages.iter().map(|s| s.crop.size()[axis]).max().unwrap_or_default();
         let sample = [longest(0), longest(1)];
+        let reading = Reading {
+            sources: &config.data,
+            seed: config.seed,
+            instrument: &instrument,
+            storage: config.storage,
+            device,
+            sample,
+        };
+        let scenes = match config.cache_mb {
+            None => reading.whole(events)?,
+            Some(megabytes) => reading.streamed((megabytes * 1e6) as usize, out, events)?,
+        };
         let sampler = Sampler {
             config,
             instrument: instrument.clone(),
-            scenes: data::scenes(
-                &config.data,
-                config.seed,
-                &instrument,
-                config.storage,
-                device,
-                sample,
-                events,
-            )?,
+            scenes,
             masks: data::masks(&config.masks, config.seed, device, sample[0].max(sample[1]))?,
             mask_form: network.mask_form(),
         };
@@ -280,15 +194,16 @@ impl<'a> Training<'a> {
             let step = self.progress.step;
             let stage = config.stage(step);
             let drawing = Instant::now();
+            self.sampler.scenes.advance(step)?;
             let batch = catch_unwind(AssertUnwindSafe(|| tch::no_grad(|| self.sampler.draw(step, stage))))
-                .map_err(|panic| self.worker_error(panic_message(panic), stage.batch, stage))?;
+                .map_err(|panic| self.failure(panic_message(panic), stage.batch, stage, |_| false))?;
             meter.drawn(drawing);
             let part = self.part(stage);
             let done = step as f64 / config.steps as f64;
-            let (gradient, loss) = self
-                .workers
-                .gradient(&batch, part, done)
-                .map_err(|message| self.worker_error(message, part, stage))?;
+            let (gradient, loss) = self.workers.gradient(&batch, part, done).map_err(|message| {
+                let fits = |part| self.workers.gradient(&batch, part, done).is_ok();
+                self.failure(message, part, stage, fits)
+            })?;
             let rate = config.optimiser.rate * config.schedule.at(step, config.steps);
             // On the CPU the loss is at hand; a GPU is asked for it only now and then.
             let known = self.device == Device::Cpu || pending.len() >= 31;
@@ -349,12 +264,16 @@ impl<'a> Training<'a> {
         if stage.part == 0 { share } else { stage.part.min(share) }
     }
 
-    fn worker_error(&self, message: String, part: usize, stage: &Stage) -> TrainError {
-        if message.contains("out of memory") || message.contains("can't allocate memory") {
-            let [rows, columns] = stage.crop.size();
-            return TrainError::Memory { samples: part, rows, columns, fits: (part / 2).max(1) };
-        }
-        crate::NetsError::from(tch::TchError::Torch(message)).into()
+    /// What went wrong in words. Where memory was short, `fits` is asked for a number of samples that fits.
+    fn failure(
+        &self,
+        message: String,
+        part: usize,
+        stage: &Stage,
+        fits: impl Fn(usize) -> bool,
+    ) -> TrainError {
+        TrainError::memory(&message, part, stage.crop.size(), fits)
+            .unwrap_or_else(|| crate::NetsError::from(tch::TchError::Torch(message)).into())
     }
 
     fn read_losses(&self, pending: &mut Vec<(u64, Tensor)>, meter: &mut Meter) -> Result<(), TrainError> {
@@ -493,61 +412,4 @@ fn buffers(store: &nn::VarStore) -> Vec<String> {
         .collect();
     names.sort();
     names
-}
-
-/// Time and loss between two reports.
-struct Meter {
-    before: f64,
-    start: Instant,
-    last: Instant,
-    last_step_count: u64,
-    samples: u64,
-    drawing: f64,
-    loss: f64,
-    losses: u64,
-}
-
-impl Meter {
-    fn new(before: f64) -> Self {
-        let now = Instant::now();
-        Self {
-            before,
-            start: now,
-            last: now,
-            last_step_count: 0,
-            samples: 0,
-            drawing: 0.0,
-            loss: 0.0,
-            losses: 0,
-        }
-    }
-
-    fn seconds(&self) -> f64 {
-        self.before + self.start.elapsed().as_secs_f64()
-    }
-
-    fn drawn(&mut self, since: Instant) {
-        self.drawing += since.elapsed().as_secs_f64();
-        self.last_step_count += 1;
-    }
-
-    fn due(&self, ended: bool) -> bool {
-        ended || self.last.elapsed().as_secs_f64() >= REPORT_SECONDS
-    }
-
-    fn report(&mut self, step: u64, steps: u64, rate: f64, left: f64) -> Event {
-        let seconds = self.last.elapsed().as_secs_f64().max(1e-9);
-        let event = Event::Progress {
-            step,
-            steps,
-            loss: self.loss / self.losses.max(1) as f64,
-            rate,
-            samples_per_second: self.samples as f64 / seconds,
-            data_share: self.drawing / seconds,
-            seconds_left: left * seconds / self.last_step_count.max(1) as f64,
-        };
-        (self.last, self.last_step_count, self.samples) = (Instant::now(), 0, 0);
-        (self.drawing, self.loss, self.losses) = (0.0, 0.0, 0);
-        event
-    }
 }
