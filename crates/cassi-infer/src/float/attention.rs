@@ -1,16 +1,16 @@
 //! One attention block: spectral-wise self-attention and feed-forward, each with its residual.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
+use super::engine::{Engine, Memory};
 use super::image::{Image, View};
-use super::kernels::{FeedForwardJob, GramJob, Kernel, MixJob};
+use super::kernels::{BlockJob, FoldJob, Source};
 use super::loader::Loader;
 use super::mask::MaskBranch;
 use super::matrix::{Packed, depthwise_taps, padded_vector};
-use super::network::Scratch;
-
-/// Rows of a strip. The partition is fixed, so sums over strips do not depend on the number of threads.
-pub(crate) const STRIP: usize = 16;
+use super::memory::{Aligned, CHUNK};
 
 /// Weights of one block at one width.
 #[derive(Debug, Clone)]
@@ -23,19 +23,30 @@ pub(crate) struct Block {
     key: Vec<f32>,
     projection: Vec<f32>,
     value: Packed,
-    bias: Vec<f32>,
-    position: [Vec<f32>; 2],
+    bias: Aligned,
+    position: [Aligned; 2],
     pub(crate) mask: Option<MaskBranch>,
-    gamma: Vec<f32>,
-    beta: Vec<f32>,
+    gamma: Aligned,
+    beta: Aligned,
     expand: Packed,
-    depthwise: Vec<f32>,
+    depthwise: Aligned,
     project: Packed,
+}
+
+/// Mask features of one block.
+#[derive(Clone, Copy)]
+pub(crate) enum MaskUse<'a> {
+    /// The network has none.
+    Nothing,
+    /// They are kept.
+    Kept(View<'a>),
+    /// They are made strip by strip from the sheared mask of the level; columns by which each channel moves.
+    Made(Source<'a>, &'a [usize]),
 }
 
 /// A matrix `[output][input]` packed as one segment.
 pub(crate) fn pack(outputs: usize, inputs: usize, weights: &[f32]) -> Packed {
-    Packed::new(outputs, vec![inputs], |o, _, i| weights[o * inputs + i])
+    Packed::new(outputs, &[inputs], |o, _, i| weights[o * inputs + i])
 }
 
 impl Block {
@@ -85,119 +96,87 @@ impl Block {
         }
     }
 
-    /// `x ← x + attention(x)`, then `x ← x + feed_forward(x)`; `other` is a second image of the same size.
-    pub(crate) fn run(
-        &self,
-        kernel: &Kernel,
-        x: &mut Image,
-        other: &mut Image,
-        mask: Option<&Image>,
-        scratch: &mut Scratch,
+    /// `out = y + feed_forward(y)` with `y = x + attention(x)`.
+    pub(crate) fn run<'a>(
+        &'a self,
+        engine: Engine,
+        x: View<'_>,
+        mask: MaskUse<'a>,
+        out: &mut Image,
+        memory: &mut Memory,
     ) {
-        let gram = self.gram(kernel, x.view(), &mut scratch.grams);
-        let mix = scratch.mix_for(self.channels);
-        self.fold_attention(&gram, mix);
-        let (strip, buffers) = (STRIP * x.columns * x.channels, &scratch.buffers);
-        let source = x.view();
-        let mix = scratch.mix.as_ref().expect("made above");
-        other.data.par_chunks_mut(strip).enumerate().for_each(|(s, out)| {
-            let rows = s * STRIP..(s * STRIP + STRIP).min(source.rows);
-            let job = MixJob {
-                x: source,
-                value: &self.value,
-                mask: mask.map(Image::view),
-                mix,
-                bias: &self.bias,
-                position: [&self.position[0], &self.position[1]],
-                rows,
+        self.gram(engine, x, memory);
+        let fold = FoldJob {
+            gram: &memory.gram,
+            channels: self.channels,
+            head: self.head,
+            query: &self.query,
+            key: &self.key,
+            projection: &self.projection,
+            rescale: &self.rescale,
+        };
+        (engine.kernel.fold)(&fold, &mut memory.fold);
+        memory.pack_mix(self.channels);
+        let memory = &*memory;
+        out.resize(x.rows, x.columns, self.channels);
+        let (strip, width) = (engine.strip(x.rows), out.row_floats());
+        out.floats_mut().par_chunks_mut(strip * width).enumerate().for_each(|(s, out)| {
+            let rows = s * strip..(s * strip + strip).min(x.rows);
+            let run = |mask: Option<View<'_>>, rows: Range<usize>, out: &mut [f32]| {
+                let job = BlockJob {
+                    x,
+                    channels: self.channels,
+                    value: &self.value,
+                    mask,
+                    mix: memory.mix(self.channels),
+                    bias: &self.bias,
+                    position: [&self.position[0], &self.position[1]],
+                    gamma: &self.gamma,
+                    beta: &self.beta,
+                    expand: &self.expand,
+                    depthwise: &self.depthwise,
+                    project: &self.project,
+                    rows,
+                };
+                memory.threads.with(|scratch| (engine.kernel.block)(&job, out, scratch));
             };
-            buffers.with(|buffer| (kernel.mix)(&job, out, buffer));
-        });
-        let source = other.view();
-        x.data.par_chunks_mut(strip).enumerate().for_each(|(s, out)| {
-            let rows = s * STRIP..(s * STRIP + STRIP).min(source.rows);
-            let job = FeedForwardJob {
-                x: source,
-                gamma: &self.gamma,
-                beta: &self.beta,
-                expand: &self.expand,
-                depthwise: &self.depthwise,
-                project: &self.project,
-                rows,
-            };
-            buffers.with(|buffer| (kernel.feed_forward)(&job, out, buffer));
+            match mask {
+                MaskUse::Nothing => run(None, rows, out),
+                MaskUse::Kept(view) => run(Some(view), rows, out),
+                MaskUse::Made(source, shifts) => memory.masks.with(|kept| {
+                    let needed = rows.start.saturating_sub(1)..(rows.end + 1).min(x.rows);
+                    let (first, floats) = (needed.start, needed.len() * width);
+                    let data = kept.open(floats * size_of::<f32>(), 1).take::<f32>(floats);
+                    let branch = self.mask.as_ref().expect("mask features are made for masked blocks");
+                    memory.threads.with(|scratch| {
+                        branch.features(engine, source, shifts, x.columns, needed, data, scratch);
+                    });
+                    run(Some(View { first, data: &*data, ..x }), rows, out);
+                }),
+            }
         });
     }
 
     /// `S = Σ x xᵀ`, full and symmetric `[channel][channel]`, in f64.
-    fn gram(&self, kernel: &Kernel, x: View<'_>, partial: &mut Vec<f64>) -> Vec<f64> {
-        let (c, width) = (self.channels, x.channels);
-        let strips = x.rows.div_ceil(STRIP);
+    fn gram(&self, engine: Engine, x: View<'_>, memory: &mut Memory) {
+        let (c, width, strip) = (self.channels, x.chunks * CHUNK, engine.strip(x.rows));
+        let Memory { partial, gram, .. } = memory;
+        let strips = x.rows.div_ceil(strip);
         partial.clear();
-        partial.resize(strips * c * width, 0.0);
-        partial.par_chunks_mut(c * width).enumerate().for_each(|(s, sums)| {
-            let rows = s * STRIP..(s * STRIP + STRIP).min(x.rows);
-            (kernel.gram)(&GramJob { x, rows }, sums);
+        partial.resize(strips * width * width, 0.0);
+        partial.par_chunks_mut(width * width).enumerate().for_each(|(s, sums)| {
+            (engine.kernel.gram)(x, s * strip..(s * strip + strip).min(x.rows), sums);
         });
-        let mut gram = vec![0.0; c * c];
-        for i in 0..c {
-            for j in i..c {
-                let sum: f64 = partial.chunks_exact(c * width).map(|sums| sums[i * width + j]).sum();
-                gram[i * c + j] = sum;
-                gram[j * c + i] = sum;
+        let (first, others) = partial.split_at_mut(width * width);
+        for sums in others.chunks_exact(width * width) {
+            for (sum, value) in first.iter_mut().zip(sums) {
+                *sum += value;
             }
         }
-        gram
-    }
-
-    /// Softmax of the scaled cosine scores, times the projection: `M = P blockdiag(A)`.
-    ///
-    /// `A[i][j] = softmax_j(rescale · kᵢᵀ qⱼ / (‖kᵢ‖ ‖qⱼ‖))` head by head, over the query channel j.
-    fn fold_attention(&self, gram: &[f64], mix: &mut Packed) {
-        let (c, head) = (self.channels, self.head);
-        let apply = |weights: &[f32]| -> Vec<f64> {
-            let mut out = vec![0.0; c * c];
-            for i in 0..c {
-                for l in 0..c {
-                    let w = f64::from(weights[i * c + l]);
-                    for j in 0..c {
-                        out[i * c + j] += w * gram[l * c + j];
-                    }
-                }
-            }
-            out
-        };
-        let dot = |left: &[f64], weights: &[f32], i: usize, j: usize| -> f64 {
-            (0..c).map(|l| left[i * c + l] * f64::from(weights[j * c + l])).sum()
-        };
-        let (key_gram, query_gram) = (apply(&self.key), apply(&self.query));
-        // The published code bounds each norm from below by 1e-12 (torch's `normalize`).
-        let key_norm: Vec<f64> =
-            (0..c).map(|i| dot(&key_gram, &self.key, i, i).max(0.0).sqrt().max(1e-12)).collect();
-        let query_norm: Vec<f64> =
-            (0..c).map(|j| dot(&query_gram, &self.query, j, j).max(0.0).sqrt().max(1e-12)).collect();
-        let mut attention = vec![0.0; c * head];
-        for i in 0..c {
-            let first = i / head * head;
-            let rescale = f64::from(self.rescale[i / head]);
-            let row = &mut attention[i * head..(i + 1) * head];
-            for (j, value) in row.iter_mut().enumerate() {
-                let j = first + j;
-                *value = rescale * dot(&key_gram, &self.query, i, j) / (key_norm[i] * query_norm[j]);
-            }
-            let largest = row.iter().copied().fold(f64::MIN, f64::max);
-            let mut sum = 0.0;
-            for value in row.iter_mut() {
-                *value = (*value - largest).exp();
-                sum += *value;
-            }
-            row.iter_mut().for_each(|value| *value /= sum);
-        }
-        mix.refill(c, |o, _, j| {
-            let first = j / head * head;
-            (first..first + head)
-                .map(|i| f64::from(self.projection[o * c + i]) * attention[i * head + j - first])
-                .sum::<f64>() as f32
-        });
+        gram.clear();
+        gram.extend((0..c * c).map(|at| {
+            let (i, j) = (at / c, at % c);
+            first[i.min(j) * width + i.max(j)]
+        }));
     }
 }

@@ -2,77 +2,51 @@
 
 use rayon::prelude::*;
 
-use super::attention::{Block, STRIP};
+use super::attention::Block;
+use super::engine::{Convolution, Engine, Memory};
 use super::image::{Image, View};
-use super::kernels::{After, ConvJob, Kernel, UpJob};
+use super::kernels::{Source, UpJob};
 use super::loader::Loader;
-use super::mask::MaskShift;
+use super::mask::Masks;
 use super::matrix::{Packed, padded_vector};
-use super::network::{Buffers, Scratch};
+use super::memory::{Aligned, Threads};
 
 /// Weights of a body.
 #[derive(Debug, Clone)]
 pub(crate) struct Body {
-    bands: usize,
     width: usize,
-    /// MST has a leaky ReLU after the embedding, MST++ has not.
-    activate: bool,
-    embedding: Packed,
-    encoder: Vec<Level>,
+    /// With a leaky ReLU in MST, without in MST++.
+    embedding: Convolution,
+    pub(crate) encoder: Vec<Level>,
     bottleneck: Vec<Block>,
     decoder: Vec<Ascent>,
-    mapping: Packed,
+    /// The last layer; the result of a body is that of this layer and the body's input.
+    pub(crate) mapping: Convolution,
 }
 
 /// A level of the encoder: blocks, then down-sampling of features and of the mask.
 #[derive(Debug, Clone)]
-struct Level {
+pub(crate) struct Level {
     blocks: Vec<Block>,
-    down: Packed,
-    mask_down: Option<Packed>,
+    down: Convolution,
+    pub(crate) mask_down: Option<Convolution>,
 }
 
 /// A level of the decoder: up-sampling and fusion as four matrices, then blocks.
 #[derive(Debug, Clone)]
 struct Ascent {
     up: [Packed; 4],
-    bias: Vec<f32>,
+    bias: Aligned,
     blocks: Vec<Block>,
 }
 
 /// Images of a body, kept between calls.
 #[derive(Debug, Default)]
 pub(crate) struct BodyImages {
-    /// For every level from fine to coarse: the features, a second image, the skip connection.
-    levels: Vec<[Image; 3]>,
-}
-
-/// A `side` x `side` convolution `[output][input][dy][dx]`, packed tap by tap.
-pub(crate) fn pack_conv(outputs: usize, inputs: usize, side: usize, weights: &[f32]) -> Packed {
-    Packed::new(outputs, vec![inputs; side * side], |o, tap, i| weights[(o * inputs + i) * side * side + tap])
-}
-
-/// Convolves whole images, strip by strip in parallel.
-pub(crate) fn convolve(
-    kernel: &Kernel,
-    inputs: &[View<'_>],
-    weights: &Packed,
-    bias: Option<&[f32]>,
-    side: usize,
-    stride: usize,
-    padding: usize,
-    after: After,
-    out: &mut Image,
-    buffers: &Buffers,
-) {
-    let size = |n: usize| (n + 2 * padding - side) / stride + 1;
-    let (rows, columns) = (size(inputs[0].rows), size(inputs[0].columns));
-    out.resize(rows, columns, weights.outputs());
-    out.data.par_chunks_mut(STRIP * columns * weights.outputs()).enumerate().for_each(|(s, strip)| {
-        let rows = s * STRIP..(s * STRIP + STRIP).min(rows);
-        let job = ConvJob { inputs, weights, bias, side, stride, padding, after, columns, rows };
-        buffers.with(|buffer| (kernel.conv)(&job, strip, buffer));
-    });
+    /// The features of every level from fine to coarse; those of the encoder are the skip connections.
+    levels: Vec<Image>,
+    /// A second image, of whichever level is at work.
+    other: Image,
 }
 
 impl Body {
@@ -103,8 +77,8 @@ impl Body {
             let mask_down = masked.then(|| loader.take(&format!("{place}.2.weight"), &[2 * c, c, 4, 4]));
             encoder.push(Level {
                 blocks: level,
-                down: pack_conv(2 * c, c, 4, &down),
-                mask_down: mask_down.map(|w| pack_conv(2 * c, c, 4, &w)),
+                down: Convolution::new(2 * c, c, 4, 2, &down),
+                mask_down: mask_down.map(|w| Convolution::new(2 * c, c, 4, 2, &w)),
             });
         }
         let bottleneck = load_blocks(loader, format!("{prefix}bottleneck"), blocks[stages], width << stages);
@@ -119,16 +93,10 @@ impl Body {
             decoder.push(Ascent::new(c, &up, &up_bias, &fusion, blocks));
         }
         let mapping = loader.take(&format!("{prefix}mapping.weight"), &[bands, width, 3, 3]);
-        Self {
-            bands,
-            width,
-            activate,
-            embedding: pack_conv(width, bands, 3, &embedding),
-            encoder,
-            bottleneck,
-            decoder,
-            mapping: pack_conv(bands, width, 3, &mapping),
-        }
+        let mut embedding = Convolution::new(width, bands, 3, 1, &embedding);
+        embedding.leaky = activate;
+        let mapping = Convolution::new(bands, width, 3, 1, &mapping);
+        Self { width, embedding, encoder, bottleneck, decoder, mapping }
     }
 
     /// Number of times the image is halved.
@@ -136,8 +104,13 @@ impl Body {
         self.encoder.len()
     }
 
+    /// Channels of level `level`.
+    pub(crate) fn channels(&self, level: usize) -> usize {
+        self.width << level
+    }
+
     /// Attention blocks in order of execution, with their level.
-    fn blocks(&self) -> impl Iterator<Item = (usize, &Block)> {
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = (usize, &Block)> {
         let stages = self.stages();
         let down =
             self.encoder.iter().enumerate().flat_map(|(l, level)| level.blocks.iter().map(move |b| (l, b)));
@@ -147,113 +120,63 @@ impl Body {
         down.chain(middle).chain(up)
     }
 
-    /// Mask features of every block in order of execution, from the sheared mask; the feature maps of level l have
-    /// `rows >> l` x `columns >> l` pixels.
-    ///
-    /// # Errors
-    /// What is wrong, in words, if a shifted window leaves the sheared mask.
-    pub(crate) fn mask_features(
-        &self,
-        kernel: &Kernel,
-        sheared: Image,
-        columns: usize,
-        step: usize,
-        shift: MaskShift,
-        buffers: &Buffers,
-    ) -> Result<Vec<Image>, String> {
-        let mut masks = vec![sheared];
-        for level in &self.encoder {
-            let Some(down) = &level.mask_down else { return Ok(Vec::new()) };
-            let mut next = Image::default();
-            let source = masks.last().expect("at least one").view();
-            convolve(kernel, &[source], down, None, 4, 2, 1, After::Nothing, &mut next, buffers);
-            masks.push(next);
-        }
-        let rows = masks[0].rows;
-        let mut features = Vec::new();
-        for (level, block) in self.blocks() {
-            let (mask, rows, columns) = (&masks[level], rows >> level, columns >> level);
-            let of = |channel| shift.columns(channel, level, rows, step);
-            match of((self.width << level) - 1) {
-                Some(largest) if columns + largest <= mask.columns => {}
-                Some(largest) => {
-                    return Err(format!(
-                        "the mask of level {level} has {} columns, and features of {columns} columns shifted by up to \
-                         {largest} leave it",
-                        mask.columns
-                    ));
-                }
-                None => {
-                    return Err(
-                        "the official mask shift has no answer above 256 rows; use the level rule".into()
-                    );
-                }
-            }
-            let branch = block.mask.as_ref().expect("a masked body has a branch in every block");
-            features.push(branch.features(kernel, mask, columns, |c| of(c).expect("checked above"), buffers));
-        }
-        Ok(features)
-    }
-
-    /// `out = body(x) + x`.
-    pub(crate) fn run(
-        &self,
-        kernel: &Kernel,
-        x: &Image,
-        masks: &[Image],
-        images: &mut BodyImages,
-        scratch: &mut Scratch,
-        out: &mut Image,
-    ) {
+    /// Features of `x` at full size, which [`Self::mapping`] makes bands of: everything but the last layer.
+    pub(crate) fn features<'a, 'x>(
+        &'x self,
+        engine: Engine,
+        x: Source<'x>,
+        masks: Masks<'x>,
+        images: &'a mut BodyImages,
+        memory: &mut Memory,
+    ) -> Source<'a> {
         let stages = self.stages();
-        images.levels.resize_with(stages + 1, Default::default);
-        let mut masks = masks.iter();
-        let after = if self.activate { After::LeakyRelu } else { After::Nothing };
-        let input = [x.view()];
-        let fine = &mut images.levels[0][0];
-        convolve(kernel, &input, &self.embedding, None, 3, 1, 1, after, fine, &scratch.buffers);
-        for (l, level) in self.encoder.iter().enumerate() {
-            let [features, other, skip] = &mut images.levels[l];
-            other.resize(features.rows, features.columns, features.channels);
-            for block in &level.blocks {
-                block.run(kernel, features, other, masks.next(), scratch);
+        let BodyImages { levels, other } = images;
+        levels.resize_with(stages + 1, Default::default);
+        // Blocks go back and forth between the level's image and the other one. What comes before them writes to the
+        // one from which their number leads to the level's image.
+        let mut index = 0;
+        let mut run_blocks =
+            |blocks: &'x [Block], level: usize, image: &mut Image, other: &mut Image, memory: &mut Memory| {
+                for (n, block) in blocks.iter().enumerate() {
+                    let mask = masks.of(index, level);
+                    index += 1;
+                    if (blocks.len() - n).is_multiple_of(2) {
+                        block.run(engine, image.view(), mask, other, memory);
+                    } else {
+                        block.run(engine, other.view(), mask, image, memory);
+                    }
+                }
+            };
+        let even = |blocks: &[Block]| blocks.len().is_multiple_of(2);
+        let blocks_of =
+            |level: usize| self.encoder.get(level).map_or(&self.bottleneck, |level| &level.blocks);
+        for level in 0..=stages {
+            let (above, below) = levels.split_at_mut(level);
+            let (image, blocks) = (&mut below[0], blocks_of(level));
+            let first = if even(blocks) { &mut *image } else { &mut *other };
+            match level.checked_sub(1) {
+                None => self.embedding.run(engine, x, first, &memory.threads),
+                Some(finer) => {
+                    let source = Source::Image(above[finer].view());
+                    self.encoder[finer].down.run(engine, source, first, &memory.threads);
+                }
             }
-            std::mem::swap(features, skip);
-            let (above, below) = images.levels.split_at_mut(l + 1);
-            let skip = above[l][2].view();
-            convolve(
-                kernel,
-                &[skip],
-                &level.down,
-                None,
-                4,
-                2,
-                1,
-                After::Nothing,
-                &mut below[0][0],
-                &scratch.buffers,
-            );
-        }
-        let [features, other, _] = &mut images.levels[stages];
-        other.resize(features.rows, features.columns, features.channels);
-        for block in &self.bottleneck {
-            block.run(kernel, features, other, masks.next(), scratch);
+            run_blocks(blocks, level, image, other, memory);
         }
         for (s, ascent) in self.decoder.iter().enumerate() {
-            let l = stages - 1 - s;
-            let (above, below) = images.levels.split_at_mut(l + 1);
-            let [features, other, skip] = &mut above[l];
-            features.resize(skip.rows, skip.columns, skip.channels);
-            other.resize(skip.rows, skip.columns, skip.channels);
-            ascent.fuse(kernel, below[0][0].view(), skip.view(), features);
-            for block in &ascent.blocks {
-                block.run(kernel, features, other, masks.next(), scratch);
+            let level = stages - 1 - s;
+            let (above, below) = levels.split_at_mut(level + 1);
+            let image = &mut above[level];
+            let coarse = below[0].view();
+            if even(&ascent.blocks) {
+                ascent.fuse(engine, coarse, None, image, &memory.threads);
+            } else {
+                other.resize(image.rows, image.columns, self.channels(level));
+                ascent.fuse(engine, coarse, Some(image.view()), other, &memory.threads);
             }
+            run_blocks(&ascent.blocks, level, image, other, memory);
         }
-        out.resize(x.rows, x.columns, self.bands);
-        out.data.copy_from_slice(&x.data);
-        let features = [images.levels[0][0].view()];
-        convolve(kernel, &features, &self.mapping, None, 3, 1, 1, After::Add, out, &scratch.buffers);
+        Source::Image(levels[0].view())
     }
 }
 
@@ -261,7 +184,7 @@ impl Ascent {
     /// Folds the transposed 2x2 convolution `[2c][c][dy][dx]` with its bias, and the fusion `[c][up c, skip c]`.
     fn new(c: usize, up: &[f32], up_bias: &[f32], fusion: &[f32], blocks: Vec<Block>) -> Self {
         let fold = |tap: usize| {
-            Packed::new(c, vec![2 * c, c], |o, segment, i| {
+            Packed::new(c, &[2 * c, c], |o, segment, i| {
                 if segment == 1 {
                     return fusion[o * 2 * c + c + i];
                 }
@@ -279,11 +202,21 @@ impl Ascent {
         Self { up: [fold(0), fold(1), fold(2), fold(3)], bias: padded_vector(&bias), blocks }
     }
 
-    fn fuse(&self, kernel: &Kernel, coarse: View<'_>, skip: View<'_>, out: &mut Image) {
-        let columns = out.columns;
-        out.data.par_chunks_mut(STRIP * columns * out.channels).enumerate().for_each(|(s, strip)| {
-            let rows = s * STRIP..(s * STRIP + STRIP).min(skip.rows);
-            (kernel.up)(&UpJob { coarse, skip, weights: &self.up, bias: &self.bias, rows }, strip);
+    /// `out = W (up(coarse), skip) + b`; without a skip connection, it is what `out` holds.
+    fn fuse(
+        &self,
+        engine: Engine,
+        coarse: View<'_>,
+        skip: Option<View<'_>>,
+        out: &mut Image,
+        threads: &Threads,
+    ) {
+        let (height, columns, strip) = (out.rows, out.columns, engine.strip(out.rows));
+        let width = out.row_floats();
+        out.floats_mut().par_chunks_mut(strip * width).enumerate().for_each(|(s, out)| {
+            let rows = s * strip..(s * strip + strip).min(height);
+            let job = UpJob { coarse, skip, weights: &self.up, bias: &self.bias, columns, rows };
+            threads.with(|scratch| (engine.kernel.up)(&job, out, scratch));
         });
     }
 }

@@ -1,79 +1,90 @@
-//! Channels-last images with padded channels.
+//! Images in chunks of channels, and the arrays `[band, row, column]` that networks take and give.
 
-use ndarray::{Array3, ArrayView3};
-use rayon::prelude::*;
+use ndarray::ArrayView3;
 
-use super::matrix::padded;
+use super::matrix::chunks;
+use super::memory::{Aligned, CHUNK};
 
-/// An image `[row][column][channel]`, channels padded with zeros to a multiple of eight.
+/// An image `[row][chunk][column][channel of the chunk]`: sixteen channels of a pixel are one cache line, and the next
+/// pixel is the next line. Channels are padded with zeros to whole chunks.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Image {
     pub(crate) rows: usize,
     pub(crate) columns: usize,
-    /// Channels with their padding.
-    pub(crate) channels: usize,
-    pub(crate) data: Vec<f32>,
+    pub(crate) chunks: usize,
+    data: Aligned,
 }
 
-/// A borrowed image.
+/// A borrowed image, or some rows of one.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
+    /// Rows of the image.
     pub(crate) rows: usize,
     pub(crate) columns: usize,
-    pub(crate) channels: usize,
+    pub(crate) chunks: usize,
+    /// The first row that `data` holds.
+    pub(crate) first: usize,
     pub(crate) data: &'a [f32],
 }
 
 impl<'a> View<'a> {
-    /// One row, all columns and channels.
+    /// One row, all chunks and columns.
     pub(crate) fn row(self, row: usize) -> &'a [f32] {
-        let width = self.columns * self.channels;
-        &self.data[row * width..(row + 1) * width]
+        let width = self.chunks * self.columns * CHUNK;
+        &self.data[(row - self.first) * width..][..width]
     }
 }
 
 impl Image {
     /// Makes it this size, keeping its memory; the contents are whatever they were.
     pub(crate) fn resize(&mut self, rows: usize, columns: usize, channels: usize) {
-        (self.rows, self.columns, self.channels) = (rows, columns, padded(channels));
-        self.data.resize(rows * columns * self.channels, 0.0);
+        (self.rows, self.columns, self.chunks) = (rows, columns, chunks(channels));
+        self.data.reserve(self.floats());
+    }
+
+    /// Floats of the image.
+    pub(crate) fn floats(&self) -> usize {
+        self.rows * self.row_floats()
+    }
+
+    /// Floats of a row.
+    pub(crate) fn row_floats(&self) -> usize {
+        self.chunks * self.columns * CHUNK
     }
 
     pub(crate) fn view(&self) -> View<'_> {
-        View { rows: self.rows, columns: self.columns, channels: self.channels, data: &self.data }
+        View {
+            rows: self.rows,
+            columns: self.columns,
+            chunks: self.chunks,
+            first: 0,
+            data: &self.data.values()[..self.floats()],
+        }
     }
 
-    /// Takes bands `[band, row, column]`, reflected at the bottom and right up to `rows` x `columns`.
-    pub(crate) fn load_reflected(&mut self, bands: ArrayView3<'_, f32>, rows: usize, columns: usize) {
-        let (count, height, width) = bands.dim();
-        self.resize(rows, columns, count);
-        let channels = self.channels;
-        self.data.par_chunks_mut(columns * channels).enumerate().for_each(|(row, out)| {
-            out.fill(0.0);
-            let source = reflected(row, height);
-            for band in 0..count {
-                for column in 0..columns {
-                    out[column * channels + band] = bands[[band, source, reflected(column, width)]];
-                }
-            }
-        });
+    /// Takes the size and the contents of another image.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        (self.rows, self.columns, self.chunks) = (other.rows, other.columns, other.chunks);
+        self.data.reserve(self.floats());
+        self.floats_mut().copy_from_slice(other.view().data);
     }
 
-    /// The first `bands` channels of the first `rows` x `columns` pixels, as `[band, row, column]`.
-    pub(crate) fn to_bands(&self, bands: usize, rows: usize, columns: usize) -> Array3<f32> {
-        let mut out = Array3::zeros((bands, rows, columns));
-        out.as_slice_mut().expect("C order").par_chunks_mut(rows * columns).enumerate().for_each(
-            |(band, plane)| {
-                for row in 0..rows {
-                    for column in 0..columns {
-                        plane[row * columns + column] =
-                            self.data[(row * self.columns + column) * self.channels + band];
-                    }
-                }
-            },
-        );
-        out
+    pub(crate) fn floats_mut(&mut self) -> &mut [f32] {
+        let floats = self.floats();
+        &mut self.data.values_mut()[..floats]
     }
+}
+
+/// Bands `[band, row, column]`, in whatever strides, read as an image of `rows` x `columns`.
+#[derive(Clone, Copy)]
+pub(crate) struct Bands<'a> {
+    pub(crate) view: ArrayView3<'a, f32>,
+    /// At least the rows of the view; those beyond are reflected.
+    pub(crate) rows: usize,
+    /// At least the columns of the view; those beyond are reflected, or zero in a sheared image.
+    pub(crate) columns: usize,
+    /// Columns by which each band lies to the right of the one before.
+    pub(crate) shear: usize,
 }
 
 /// Index `i` reflected at the end of `n` without repeating the last.

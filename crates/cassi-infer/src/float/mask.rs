@@ -1,16 +1,18 @@
 //! The mask branch of MST: features of the sheared mask, shifted back, one image for every attention block. They
-//! depend on the mask and the weights alone, so they are made once and kept.
+//! depend on the mask and the weights alone, so they are made once and kept, or, where they would fill the memory, made
+//! again strip by strip from the mask's own pyramid.
 
-use ndarray::{ArrayView2, ArrayView3};
+use ndarray::{Array3, ArrayView2, ArrayView3};
 use rayon::prelude::*;
 
-use super::attention::pack;
-use super::body::convolve;
-use super::image::Image;
-use super::kernels::{After, Kernel};
+use super::attention::{MaskUse, pack};
+use super::body::Body;
+use super::engine::Engine;
+use super::image::{Bands, Image};
+use super::kernels::{MaskJob, Source};
 use super::loader::Loader;
-use super::matrix::{Packed, depthwise_taps, padded, padded_vector};
-use super::network::Buffers;
+use super::matrix::{Packed, depthwise_taps, padded_vector};
+use super::memory::{Aligned, Scratch, Threads};
 
 /// A mask in the form that a network takes it.
 #[derive(Debug, Clone, Copy)]
@@ -53,13 +55,9 @@ impl MaskShift {
 /// `mm` of one attention block.
 #[derive(Debug, Clone)]
 pub(crate) struct MaskBranch {
-    channels: usize,
-    first: Packed,
-    first_bias: Vec<f32>,
-    second: Packed,
-    second_bias: Vec<f32>,
-    depthwise: Vec<f32>,
-    depthwise_bias: Vec<f32>,
+    first: (Packed, Aligned),
+    second: (Packed, Aligned),
+    depthwise: (Aligned, Aligned),
 }
 
 impl MaskBranch {
@@ -72,88 +70,149 @@ impl MaskBranch {
         let depthwise = take("depth_conv.weight", &[c, 1, 5, 5]);
         let depthwise_bias = take("depth_conv.bias", &[c]);
         Self {
-            channels: c,
-            first: pack(c, c, &first),
-            first_bias: padded_vector(&first_bias),
-            second: pack(c, c, &second),
-            second_bias: padded_vector(&second_bias),
-            depthwise: depthwise_taps(&depthwise, c),
-            depthwise_bias: padded_vector(&depthwise_bias),
+            first: (pack(c, c, &first), padded_vector(&first_bias)),
+            second: (pack(c, c, &second), padded_vector(&second_bias)),
+            depthwise: (depthwise_taps(&depthwise, c), padded_vector(&depthwise_bias)),
         }
     }
 
-    /// `m + m ⊙ sigmoid(D conv₂(m))` with `m = conv₁(mask)`, shifted back to `columns` columns.
-    ///
-    /// `shift(channel)` columns to the left; the sheared image must be wide enough.
-    pub(crate) fn features(
-        &self,
-        kernel: &Kernel,
-        sheared: &Image,
+    /// Some rows of `m + m ⊙ sigmoid(D conv₂(m))` with `m = conv₁(mask)`, shifted back to `columns` columns: channel i
+    /// by `shifts[i]` columns to the left.
+    pub(crate) fn features<'a>(
+        &'a self,
+        engine: Engine,
+        source: Source<'a>,
+        shifts: &'a [usize],
         columns: usize,
-        shift: impl Fn(usize) -> usize,
-        buffers: &Buffers,
-    ) -> Image {
-        let (rows, width, c) = (sheared.rows, sheared.columns, padded(self.channels));
-        let mut base = Image::default();
-        convolve(
-            kernel,
-            &[sheared.view()],
-            &self.first,
-            Some(&self.first_bias),
-            1,
-            1,
-            0,
-            After::Nothing,
-            &mut base,
-            buffers,
-        );
-        let mut gate = Image::default();
-        convolve(
-            kernel,
-            &[base.view()],
-            &self.second,
-            Some(&self.second_bias),
-            1,
-            1,
-            0,
-            After::Nothing,
-            &mut gate,
-            buffers,
-        );
-        let mut out = Image::default();
-        out.resize(rows, columns, self.channels);
-        let shifts: Vec<usize> = (0..self.channels).map(shift).collect();
-        out.data.par_chunks_mut(columns * c).enumerate().for_each(|(row, target)| {
-            target.fill(0.0);
-            let mut sums = vec![0f32; width * c];
-            for pixel in sums.chunks_exact_mut(c) {
-                pixel.copy_from_slice(&self.depthwise_bias);
+        rows: std::ops::Range<usize>,
+        out: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        let job = MaskJob {
+            source,
+            first: (&self.first.0, &self.first.1),
+            second: (&self.second.0, &self.second.1),
+            depthwise: (&self.depthwise.0, &self.depthwise.1),
+            shifts,
+            columns,
+            rows,
+        };
+        (engine.kernel.mask_features)(&job, out, scratch);
+    }
+}
+
+/// A mask sheared to the frame of the snapshot, at every level of a body.
+#[derive(Debug, Clone)]
+pub(crate) struct MaskPyramid {
+    /// `[band, row, column]`, or one plane for all bands.
+    planes: Array3<f32>,
+    bands: usize,
+    /// Columns by which the planes are still to be sheared, band by band.
+    shear: usize,
+    /// Features have as many columns as this, halved from level to level.
+    columns: usize,
+    /// The sheared mask of levels 1, 2 and so on.
+    levels: Vec<Image>,
+    /// For every level, the columns by which each channel moves back.
+    shifts: Vec<Vec<usize>>,
+}
+
+impl MaskPyramid {
+    /// Convolves the mask down the levels of `body`; its planes are not sheared yet if `shear` is not zero.
+    ///
+    /// # Errors
+    /// What is wrong, in words, if a shifted window leaves the sheared mask.
+    pub(crate) fn new(
+        engine: Engine,
+        body: &Body,
+        planes: Array3<f32>,
+        [bands, columns, step, shear]: [usize; 4],
+        shift: MaskShift,
+    ) -> Result<Self, String> {
+        let mut pyramid = Self { planes, bands, shear, columns, levels: Vec::new(), shifts: Vec::new() };
+        let threads = Threads::default();
+        for level in 0..=body.stages() {
+            if level > 0 {
+                let down = body.encoder[level - 1].mask_down.as_ref().expect("a masked body has them");
+                let mut next = Image::default();
+                down.run(engine, pyramid.source(level - 1), &mut next, &threads);
+                pyramid.levels.push(next);
             }
-            for dy in 0..5 {
-                let source = (row + dy).wrapping_sub(2);
-                if source >= rows {
-                    continue;
-                }
-                for dx in 0..5 {
-                    let taps = &self.depthwise[(5 * dy + dx) * c..][..c];
-                    for column in 2usize.saturating_sub(dx)..width.min(width + 2 - dx) {
-                        let at = (source * width + column + dx - 2) * c;
-                        let values = &gate.data[at..at + c];
-                        let sum = &mut sums[column * c..(column + 1) * c];
-                        for ((sum, tap), value) in sum.iter_mut().zip(taps).zip(values) {
-                            *sum += tap * value;
-                        }
-                    }
-                }
+            let source = pyramid.source(level);
+            let of = |channel| shift.columns(channel, level, source.rows(), step);
+            let shifts: Option<Vec<usize>> = (0..body.channels(level)).map(of).collect();
+            let shifts =
+                shifts.ok_or("the official mask shift has no answer above 256 rows; use the level rule")?;
+            let (columns, largest) = (columns >> level, shifts.iter().copied().max().unwrap_or(0));
+            if columns + largest > source.columns() {
+                return Err(format!(
+                    "the mask of level {level} has {} columns, and features of {columns} columns shifted by up to \
+                     {largest} leave it",
+                    source.columns()
+                ));
             }
-            for (channel, &shift) in shifts.iter().enumerate() {
-                for column in 0..columns {
-                    let m = base.data[(row * width + column + shift) * c + channel];
-                    let gate = sums[(column + shift) * c + channel];
-                    target[column * c + channel] = m + m / (1.0 + (-gate).exp());
-                }
-            }
-        });
-        out
+            pyramid.shifts.push(shifts);
+        }
+        Ok(pyramid)
+    }
+
+    /// The sheared mask of a level.
+    fn source(&self, level: usize) -> Source<'_> {
+        if level > 0 {
+            return Source::Image(self.levels[level - 1].view());
+        }
+        let (_, rows, columns) = self.planes.dim();
+        Source::Bands(Bands {
+            view: self.planes.broadcast((self.bands, rows, columns)).expect("one plane, or one a band"),
+            rows,
+            columns: columns + self.shear * (self.bands - 1),
+            shear: self.shear,
+        })
+    }
+
+    /// Floats that the features of all blocks of `body` take.
+    pub(crate) fn feature_floats(&self, body: &Body) -> usize {
+        let size = |level: usize| self.planes.dim().1 * self.columns >> (2 * level);
+        body.blocks().map(|(level, _)| size(level) * body.channels(level).next_multiple_of(16)).sum()
+    }
+
+    /// The features of every block, in order of execution.
+    pub(crate) fn features(&self, engine: Engine, body: &Body) -> Vec<Image> {
+        let threads = Threads::default();
+        let of_block = |(level, block): (usize, &super::attention::Block)| {
+            let (source, columns) = (self.source(level), self.columns >> level);
+            let rows = source.rows();
+            let mut image = Image::default();
+            image.resize(rows, columns, body.channels(level));
+            let (strip, width) = (engine.strip(rows), image.row_floats());
+            let branch = block.mask.as_ref().expect("a masked body has a branch in every block");
+            image.floats_mut().par_chunks_mut(strip * width).enumerate().for_each(|(s, out)| {
+                let rows = s * strip..(s * strip + strip).min(rows);
+                threads.with(|scratch| {
+                    branch.features(engine, source, &self.shifts[level], columns, rows, out, scratch);
+                });
+            });
+            image
+        };
+        body.blocks().map(of_block).collect()
+    }
+}
+
+/// Mask features of a body, kept or to be made.
+#[derive(Clone, Copy)]
+pub(crate) enum Masks<'a> {
+    Nothing,
+    Kept(&'a [Image]),
+    Made(&'a MaskPyramid),
+}
+
+impl<'a> Masks<'a> {
+    /// Those of a block, in order of execution, at its level.
+    pub(crate) fn of(self, block: usize, level: usize) -> MaskUse<'a> {
+        match self {
+            Self::Nothing => MaskUse::Nothing,
+            Self::Kept(images) => MaskUse::Kept(images[block].view()),
+            Self::Made(pyramid) => MaskUse::Made(pyramid.source(level), &pyramid.shifts[level]),
+        }
     }
 }

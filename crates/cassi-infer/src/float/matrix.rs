@@ -1,101 +1,99 @@
-//! Weight matrices packed for the matrix-product kernel.
+//! Weight matrices packed for the matrix-product kernel, in f32 and in bf16.
 
-use super::kernels::LANES;
+use super::memory::{Aligned, CHUNK};
 
 /// A matrix `[output][input]`, its inputs split over segments (taps of a convolution, halves of a concatenation), in
-/// panels of 16 or 8 outputs: `panel [segment][input][output of the panel]`. Outputs are padded with zeros to a
-/// multiple of eight.
+/// panels of sixteen outputs: f32 as `[panel][input][output]`, bf16 as `[panel][pair of inputs][output][of the pair]`.
+///
+/// Outputs are padded with zeros to a multiple of sixteen, the inputs of each segment to a multiple of four.
 #[derive(Debug, Clone)]
 pub(crate) struct Packed {
-    segment_channels: Vec<usize>,
-    outputs: usize,
-    data: Vec<f32>,
+    segments: Vec<usize>,
+    panels: usize,
+    single: Aligned,
+    half: Aligned,
 }
 
-/// Up to 16 outputs of a packed matrix.
-pub(crate) struct Panel<'a> {
-    /// Its first output.
-    pub(crate) first: usize,
-    /// One or two vectors of eight outputs.
-    pub(crate) vectors: usize,
-    /// Its weights `[input over all segments][vectors · 8]`.
-    pub(crate) weights: &'a [f32],
-}
-
-/// The next multiple of eight.
-pub(crate) fn padded(channels: usize) -> usize {
-    channels.next_multiple_of(LANES)
+/// Channels rounded up to whole chunks.
+pub(crate) fn chunks(channels: usize) -> usize {
+    channels.div_ceil(CHUNK)
 }
 
 impl Packed {
-    /// Packs `weight(output, segment, input)`.
+    /// Packs `weight(output, segment, input)`; `segments` has the inputs of each segment.
     pub(crate) fn new(
         outputs: usize,
-        segment_channels: Vec<usize>,
+        segments: &[usize],
         weight: impl Fn(usize, usize, usize) -> f32,
     ) -> Self {
-        let mut packed = Self { segment_channels, outputs: padded(outputs), data: Vec::new() };
-        packed.fill(outputs, weight);
+        let mut packed = Self {
+            segments: segments.iter().map(|inputs| inputs.next_multiple_of(4)).collect(),
+            panels: chunks(outputs),
+            single: Aligned::default(),
+            half: Aligned::default(),
+        };
+        let values = packed.panels * packed.inputs() * CHUNK;
+        packed.single = Aligned::zeros(values);
+        packed.half = Aligned::zeros(values.div_ceil(2).next_multiple_of(CHUNK));
+        let mut first = 0;
+        for (segment, &inputs) in segments.iter().enumerate() {
+            for input in 0..inputs {
+                for output in 0..outputs {
+                    packed.set(output, first + input, weight(output, segment, input));
+                }
+            }
+            first += packed.segments[segment];
+        }
         packed
     }
 
-    /// Packs other weights of the same shape, without allocating.
-    pub(crate) fn refill(&mut self, outputs: usize, weight: impl Fn(usize, usize, usize) -> f32) {
-        debug_assert_eq!(self.outputs, padded(outputs));
-        self.data.clear();
-        self.fill(outputs, weight);
+    /// Replaces one weight; `input` counts over all segments, with their padding.
+    pub(crate) fn set(&mut self, output: usize, input: usize, weight: f32) {
+        let (panel, lane, inputs) = (output / CHUNK, output % CHUNK, self.inputs());
+        self.single.values_mut::<f32>()[(panel * inputs + input) * CHUNK + lane] = weight;
+        self.half.values_mut::<u16>()[(panel * inputs + input / 2 * 2) * CHUNK + 2 * lane + input % 2] =
+            half::bf16::from_f32(weight).to_bits();
     }
 
-    fn fill(&mut self, outputs: usize, weight: impl Fn(usize, usize, usize) -> f32) {
-        let mut first = 0;
-        while first < self.outputs {
-            let width = (self.outputs - first).min(2 * LANES);
-            for (segment, &channels) in self.segment_channels.iter().enumerate() {
-                for input in 0..channels {
-                    for output in first..first + width {
-                        self.data.push(if output < outputs { weight(output, segment, input) } else { 0.0 });
-                    }
-                }
-            }
-            first += width;
-        }
+    /// Padded inputs of each segment.
+    pub(crate) fn segments(&self) -> &[usize] {
+        &self.segments
     }
 
-    /// Inputs of each segment.
-    pub(crate) fn segment_channels(&self) -> &[usize] {
-        &self.segment_channels
+    /// Padded inputs of all segments.
+    pub(crate) fn inputs(&self) -> usize {
+        self.segments.iter().sum()
     }
 
-    /// Outputs, padded to a multiple of eight.
-    pub(crate) fn outputs(&self) -> usize {
-        self.outputs
+    /// Chunks of sixteen outputs.
+    pub(crate) fn panels(&self) -> usize {
+        self.panels
     }
 
-    /// The panels, in order of outputs.
-    pub(crate) fn panels(&self) -> impl Iterator<Item = Panel<'_>> {
-        let inputs: usize = self.segment_channels.iter().sum();
-        (0..self.outputs).step_by(2 * LANES).map(move |first| {
-            let width = (self.outputs - first).min(2 * LANES);
-            let weights = &self.data[first * inputs..(first + width) * inputs];
-            Panel { first, vectors: width / LANES, weights }
-        })
+    pub(crate) fn single(&self) -> &[f32] {
+        self.single.values()
+    }
+
+    pub(crate) fn half(&self) -> &[u16] {
+        self.half.values()
     }
 }
 
-/// A vector padded with zeros to a multiple of eight.
-pub(crate) fn padded_vector(values: &[f32]) -> Vec<f32> {
-    let mut out = values.to_vec();
-    out.resize(padded(values.len()), 0.0);
+/// A vector padded with zeros to whole chunks.
+pub(crate) fn padded_vector(values: &[f32]) -> Aligned {
+    let mut out = Aligned::zeros(chunks(values.len()) * CHUNK);
+    out.values_mut()[..values.len()].copy_from_slice(values);
     out
 }
 
-/// Depthwise taps `[channel][tap]` as `[tap][padded channel]`.
-pub(crate) fn depthwise_taps(weights: &[f32], channels: usize) -> Vec<f32> {
-    let (taps, width) = (weights.len() / channels, padded(channels));
-    let mut out = vec![0.0; taps * width];
+/// Depthwise taps `[channel][tap]` as `[chunk][tap][channel of the chunk]`.
+pub(crate) fn depthwise_taps(weights: &[f32], channels: usize) -> Aligned {
+    let taps = weights.len() / channels;
+    let mut out = Aligned::zeros(chunks(channels) * taps * CHUNK);
+    let values = out.values_mut::<f32>();
     for channel in 0..channels {
         for tap in 0..taps {
-            out[tap * width + channel] = weights[channel * taps + tap];
+            values[(channel / CHUNK * taps + tap) * CHUNK + channel % CHUNK] = weights[channel * taps + tap];
         }
     }
     out

@@ -6,20 +6,26 @@
 //! * attention needs only the channel Gram matrix `S = Σ x xᵀ` of the image: with `q = Q x` and `k = K x`, the scores
 //!   `Σ k qᵀ` are `K S Qᵀ` and the norms are on the diagonals of `Q S Qᵀ` and `K S Kᵀ`, so q and k are never made;
 //! * softmax and output projection fold into one matrix, so the second half is `x + M (v ⊙ m) + b + position(v)`;
-//! * feed-forward blocks run in tiles whose hidden channels never leave the cache;
+//! * a block is one pass in tiles whose hidden channels never leave the cache;
 //! * up-sampling and fusion fold into four matrices.
 
 mod attention;
 mod body;
+mod engine;
 mod image;
 mod kernels;
 mod loader;
 mod mask;
 mod matrix;
+mod memory;
 mod network;
+mod precision;
 mod reconstructor;
+mod variant;
 
 pub use loader::WeightsError;
 pub use mask::{MaskInput, MaskShift};
-pub use network::{Layout, MstNetwork, PreparedMask, Variant, Workspace};
+pub use network::{MstNetwork, PreparedMask, Workspace};
+pub use precision::{Precision, PrecisionError};
 pub use reconstructor::MstReconstructor;
+pub use variant::{Layout, Variant};

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use cassi_core::{
     Cube, Family, InputConvention, MethodCard, Observer, Problem, Progress, ReconstructError, Reconstruction,
-    Reconstructor, ShapeError, shear,
+    Reconstructor, ShapeError,
 };
-use ndarray::Array3;
+use ndarray::{ArrayView3, ShapeBuilder};
 
 use super::{Layout, MaskInput, MaskShift, MstNetwork, PreparedMask, Variant, Workspace};
 
@@ -21,6 +21,7 @@ pub struct MstReconstructor {
 #[derive(Default)]
 struct Kept {
     workspace: Workspace,
+    scaled: Vec<f32>,
     /// The last mask's values and what the network made of them.
     mask: Option<(Vec<f32>, [usize; 2], PreparedMask)>,
 }
@@ -44,8 +45,8 @@ impl MstReconstructor {
         Self { network, card, kept: Mutex::default() }
     }
 
-    /// The network's input for a snapshot: `[band, row, column]`.
-    fn features(&self, problem: &Problem<'_>) -> Result<Array3<f32>, ReconstructError> {
+    /// Scales a snapshot as the network's input wants it; returns the rows and columns of a window of it.
+    fn scale(&self, problem: &Problem<'_>, scaled: &mut Vec<f32>) -> Result<[usize; 2], ReconstructError> {
         let instrument = problem.instrument;
         let bands = instrument.bands();
         let wrong = |expected: String| {
@@ -64,25 +65,29 @@ impl MstReconstructor {
                 instrument.name
             )));
         }
-        if instrument.scene_shape(problem.snapshot.shape()).is_none() {
+        let Some([rows, columns]) = instrument.scene_shape(problem.snapshot.shape()) else {
             return Err(wrong(format!("more than {} columns", instrument.step() * (bands - 1))));
-        }
-        let windows = shear::unshear_snapshot(problem.snapshot.view(), bands, instrument.step());
+        };
+        let snapshot = problem.snapshot.as_slice();
+        scaled.clear();
         match (instrument.network_input, self.network.layout()) {
             (InputConvention::Unsheared { gain }, Layout::Standard) => {
                 let bands = bands as f32;
-                Ok(windows.mapv(|y| y / bands * gain))
+                scaled.extend(snapshot.iter().map(|y| y / bands * gain));
             }
             (InputConvention::Normalised { peak }, Layout::TsaReal) => {
-                let largest = problem.snapshot.as_slice().iter().fold(0f32, |m, v| m.max(v.clamp(0.0, 1.0)));
+                let largest = snapshot.iter().fold(0f32, |m, v| m.max(v.clamp(0.0, 1.0)));
                 let largest = if largest > 0.0 { largest } else { 1.0 };
-                Ok(windows.mapv(|y| y.clamp(0.0, 1.0) / largest * peak))
+                scaled.extend(snapshot.iter().map(|y| y.clamp(0.0, 1.0) / largest * peak));
             }
-            _ => Err(ReconstructError::Other(format!(
-                "{}: these weights are for another kind of input than instrument `{}` gives; pass others with --weights",
-                self.card.name, instrument.name
-            ))),
+            _ => {
+                return Err(ReconstructError::Other(format!(
+                    "{}: these weights are for another kind of input than instrument `{}` gives; pass others with --weights",
+                    self.card.name, instrument.name
+                )));
+            }
         }
+        Ok([rows, columns])
     }
 }
 
@@ -100,10 +105,9 @@ impl Reconstructor for MstReconstructor {
             return Err(ReconstructError::NotFinite { row, column, value });
         }
         let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let Kept { workspace, mask: cached } = &mut *kept;
+        let Kept { workspace, scaled, mask: cached } = &mut *kept;
         let start = Instant::now();
-        let features = self.features(problem)?;
-        let (_, rows, columns) = features.dim();
+        let [rows, columns] = self.scale(problem, scaled)?;
         let mask = match self.network.layout() {
             Layout::Standard => Some(problem.require_mask(self.card.name)?),
             Layout::TsaReal => None,
@@ -118,7 +122,12 @@ impl Reconstructor for MstReconstructor {
             *cached = Some((values.to_vec(), [rows, columns], prepared));
         }
         let (_, _, prepared) = cached.as_ref().expect("made above");
-        let mut data = self.network.run(features.view(), prepared, workspace)?;
+        // Window b of the snapshot starts at column b · step: a matter of strides, not of copies.
+        let (bands, step) = (self.network.bands(), problem.instrument.step());
+        let strides = (step, problem.snapshot.shape()[1], 1);
+        let windows = ArrayView3::from_shape((bands, rows, columns).strides(strides), &scaled[..])
+            .expect("the windows lie in the snapshot");
+        let mut data = self.network.run(windows, prepared, workspace)?;
         if self.network.layout() == Layout::TsaReal {
             data.mapv_inplace(|v| v.clamp(0.0, 1.0));
         }
