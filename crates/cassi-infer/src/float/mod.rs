@@ -17,9 +17,11 @@ mod loader;
 mod mask;
 mod matrix;
 mod network;
+mod precision;
 mod reconstructor;
 
 pub use loader::WeightsError;
 pub use mask::{MaskInput, MaskShift};
 pub use network::{Layout, MstNetwork, PreparedMask, Variant, Workspace};
+pub use precision::{Precision, PrecisionError};
 pub use reconstructor::MstReconstructor;

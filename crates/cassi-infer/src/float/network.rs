@@ -11,6 +11,7 @@ use super::kernels::{After, Kernel, best};
 use super::loader::{Loader, WeightsError};
 use super::mask::{MaskInput, MaskShift};
 use super::matrix::{Packed, padded_vector};
+use super::precision::{Precision, PrecisionError};
 
 /// The four networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +76,8 @@ pub struct MstNetwork {
     /// MST++ only: the convolutions around its bodies.
     around: Option<[Packed; 2]>,
     bodies: Vec<Body>,
+    precision: Precision,
+    kernel: &'static Kernel,
 }
 
 /// The layer that brings the inputs together.
@@ -198,7 +201,22 @@ impl MstNetwork {
                 Body::load(loader, &prefix, bands, bands, variant.blocks(), masked, !plus)
             })
             .collect();
-        Self { variant, layout, bands, step, fusion, around, bodies }
+        let kernel = best(Precision::F32).expect("any CPU has f32");
+        Self { variant, layout, bands, step, fusion, around, bodies, precision: Precision::F32, kernel }
+    }
+
+    /// The same network with its products in `precision`; [`Precision::F32`] is what a new one has.
+    ///
+    /// # Errors
+    /// If this CPU has no instructions for it.
+    pub fn with_precision(self, precision: Precision) -> Result<Self, PrecisionError> {
+        let kernel = best(precision).ok_or(PrecisionError)?;
+        Ok(Self { precision, kernel, ..self })
+    }
+
+    /// What its products are computed in.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Which network this is.
@@ -218,7 +236,7 @@ impl MstNetwork {
 
     /// The name of the kernel that this CPU runs the network on, e.g. `avx2`.
     pub fn kernel_name(&self) -> &'static str {
-        best().name
+        self.kernel.name
     }
 
     /// Rows and columns are padded to a multiple of this.
@@ -314,14 +332,14 @@ impl MstNetwork {
         let mut image = Image::default();
         image.load_reflected(sheared, rows, frame);
         let buffers = Buffers::default();
-        self.bodies[0].mask_features(best(), image, columns, self.step, shift, &buffers).map_err(|expected| {
-            ShapeError {
+        self.bodies[0].mask_features(self.kernel, image, columns, self.step, shift, &buffers).map_err(
+            |expected| ShapeError {
                 what: "mask",
                 found: sheared.shape().to_vec(),
                 expected,
                 axes: "(band, row, sheared column)",
-            }
-        })
+            },
+        )
     }
 
     /// Runs one image: features `[band, row, column]` (the un-sheared snapshot, or the windows of a real one) to a
@@ -335,7 +353,7 @@ impl MstNetwork {
         mask: &PreparedMask,
         workspace: &mut Workspace,
     ) -> Result<Array3<f32>, ShapeError> {
-        self.run_on(best(), features, mask, workspace)
+        self.run_on(self.kernel, features, mask, workspace)
     }
 
     /// [`Self::run`] on a kernel of one's choice.

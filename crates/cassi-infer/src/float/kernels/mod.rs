@@ -7,13 +7,17 @@ mod lanes;
 mod passes;
 mod primitives;
 
+use super::Precision;
 pub(crate) use lanes::LANES;
 pub(crate) use passes::{After, ConvJob, FeedForwardJob, GramJob, MixJob, UpJob};
 
 /// The passes for one instruction set.
+#[derive(Debug)]
 pub(crate) struct Kernel {
     /// Its name, as in `CASSI_REQUIRE_ISA`.
     pub(crate) name: &'static str,
+    /// What its products are computed in.
+    pub(crate) precision: Precision,
     /// Whether this CPU has it.
     pub(crate) available: fn() -> bool,
     /// Dense convolution of a strip.
@@ -35,7 +39,7 @@ pub(crate) static KERNELS: &[Kernel] = &[
     passes::PORTABLE,
 ];
 
-/// The best kernel of this CPU.
-pub(crate) fn best() -> &'static Kernel {
-    KERNELS.iter().find(|kernel| (kernel.available)()).expect("the portable kernel is always available")
+/// The best kernel of this CPU for a precision, if it has one.
+pub(crate) fn best(precision: Precision) -> Option<&'static Kernel> {
+    KERNELS.iter().find(|kernel| kernel.precision == precision && (kernel.available)())
 }

@@ -363,6 +363,7 @@ macro_rules! compiled {
             // SAFETY of the five calls: a kernel is used only where `available` has said yes.
             pub(super) const KERNEL: Kernel = Kernel {
                 name: $name,
+                precision: crate::float::Precision::F32,
                 available: $available,
                 conv: |job, out, buffer| unsafe { conv_on(job, out, buffer) },
                 feed_forward: |job, out, buffer| unsafe { feed_forward_on(job, out, buffer) },
