@@ -2,6 +2,10 @@
 
 mod bad_input;
 mod crate_graph;
+mod engines;
+mod lift;
 mod pipeline;
+mod stream;
 mod tools;
 mod util;
+mod weights;

@@ -87,7 +87,9 @@ fn completions_and_man_pages() {
     let scratch = Scratch::new();
     let folder = scratch.file("man1");
     output(&["completions", "--man", &folder]);
-    assert!(scratch.path().join("man1/cassi-reconstruct.1").is_file());
+    for page in ["cassi", "cassi-reconstruct", "cassi-scene-lift"] {
+        assert!(scratch.path().join(format!("man1/{page}.1")).is_file(), "{page}");
+    }
 }
 
 #[test]
@@ -115,6 +117,19 @@ fn options_from_a_file_yield_to_the_command_line() {
         &x,
     ]);
     assert_eq!(overridden["iterations"], 4);
+}
+
+#[test]
+fn commands_within_commands_have_tables_of_their_own() {
+    let scratch = Scratch::new();
+    let (scene, config) = (scratch.file("s.npy"), scratch.file("c.toml"));
+    std::fs::write(&config, "[scene.make]\nrows = 12\ncolumns = 20\n").unwrap();
+    let made = json(&["--config", &config, "scene", "make", "--columns", "24", "-o", &scene]);
+    assert_eq!(made["shape"], serde_json::json!([28, 12, 24]));
+    for (wrong, word) in [("[scene]\nrows = 12\n", "rows"), ("[scene.make]\nrow = 12\n", "rows")] {
+        std::fs::write(&config, wrong).unwrap();
+        crate::util::refused(&["--config", &config, "scene", "make", "-o", &scene], &["c.toml", word]);
+    }
 }
 
 #[test]

@@ -3,6 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use cassi_core::random::Stream;
+use cassi_core::{NamedTensors, Tensor};
+use cassi_infer::binary;
+use cassi_infer::float::{Layout, MstNetwork, Variant};
+use cassi_io::TensorPrecision;
 
 /// A scratch folder that goes away with the test.
 pub(crate) struct Scratch(tempfile::TempDir);
@@ -53,6 +58,52 @@ pub(crate) fn refused(arguments: &[&str], words: &[&str]) {
     for word in words {
         assert!(text.contains(word), "cassi {arguments:?}: `{word}` is not in: {text}");
     }
+}
+
+/// Weights of a network drawn at random (same seed, same numbers), of the size that training leaves them with: layers
+/// keep the scale of what passes them, norms are near one, variances positive. Weights are drawn evenly, not normally:
+/// of latent weights beyond twice their mean size the published binarization, which the libtorch twins follow, keeps a
+/// residue of 6e-8 in place of an exact zero or scale, and the sign of a sum that should be zero is then anything.
+pub(crate) fn random_weights(method: &str, layout: Layout, seed: u64) -> NamedTensors {
+    let shapes = match Variant::from_name(method) {
+        Some(variant) => MstNetwork::expected_tensors(variant, layout, 28),
+        None => binary::expected_tensors(binary::Method::from_name(method).expect("a network")),
+    };
+    // Checkpoints of batch normalisation count the batches that they have seen; only libtorch asks for it.
+    let counters: Vec<_> = (shapes.iter())
+        .filter_map(|(name, _)| {
+            Some((format!("{}num_batches_tracked", name.strip_suffix("running_var")?), vec![]))
+        })
+        .collect();
+    let shapes = shapes.into_iter().chain(counters);
+    let mut stream = Stream::new(seed, "test/weights", 0);
+    let draw = |(name, shape): (String, Vec<usize>)| {
+        let fan_in: usize = shape.iter().skip(1).product();
+        let mut value = |name: &str| {
+            let normal = stream.normal();
+            let even = 2.0 * stream.uniform() - 1.0;
+            match shape[..] {
+                _ if name.ends_with("running_var") => 1.0 + 0.5 * even,
+                [] => 1.0,
+                [_] if name.ends_with("weight") => 1.0 + 0.1 * normal,
+                [_] => 0.1 * normal,
+                // Bi-Real's, stored as a column.
+                [_, 1] => 0.1 * even,
+                _ => even * (3.0 / fan_in as f64).sqrt(),
+            }
+        };
+        let data = (0..shape.iter().product()).map(|_| value(&name) as f32).collect();
+        (name, Tensor::new(shape, data).expect("so many values"))
+    };
+    shapes.map(draw).collect()
+}
+
+/// Writes them as a safetensors file and returns its SHA-256.
+pub(crate) fn write_weights(path: &str, tensors: &NamedTensors, precision: TensorPrecision) -> String {
+    let path = Path::new(path);
+    cassi_io::write_tensors(path, tensors, precision, &Default::default())
+        .expect("a folder that can be written");
+    cassi_io::sha256_file(path).expect("just written")
 }
 
 /// The folder of measured data that belongs to others, where there is one.

@@ -10,6 +10,7 @@ pub(crate) mod demo;
 pub(crate) mod evaluate;
 pub(crate) mod info;
 pub(crate) mod instrument;
+pub(crate) mod lift;
 pub(crate) mod mask;
 pub(crate) mod methods;
 pub(crate) mod network;
@@ -17,6 +18,7 @@ pub(crate) mod reconstruct;
 pub(crate) mod render;
 pub(crate) mod scene;
 pub(crate) mod simulate;
+mod stream;
 #[cfg(feature = "torch")]
 pub(crate) mod train;
 
@@ -47,7 +49,7 @@ pub(crate) enum Command {
     Convert(convert::Args),
     /// Show what is in a file
     Info(info::Args),
-    /// Make a procedural scene, or lift a photograph to spectra
+    /// Make a procedural scene, or lift photographs to spectra
     Scene(scene::Args),
     /// Make masks
     Mask(mask::Args),

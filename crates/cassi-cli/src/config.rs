@@ -1,7 +1,7 @@
 //! `--config FILE.toml`: options from a file.
 //!
-//! The file has a table for each sub-command, with keys named like the long options; a table `[common]` holds
-//! options that every command has. Keys become arguments before the command line is parsed, so they are checked in
+//! The file has a table for each sub-command, with keys named like the long options, and in it one for each command of
+//! its own (`[scene.make]`); a table `[common]` holds options that every command has. Keys become arguments before the command line is parsed, so they are checked in
 //! the same way, and an option that is also on the command line wins.
 
 use std::ffi::OsString;
@@ -18,24 +18,42 @@ pub(crate) fn expand(root: &Command, arguments: Vec<OsString>) -> anyhow::Result
 
     let mut root = root.clone();
     root.build();
-    let Some((at, command)) = (arguments.iter().enumerate().skip(1))
-        .find_map(|(at, argument)| Some((at, root.find_subcommand(argument.to_str()?)?.clone())))
-    else {
-        return Ok(arguments);
+    let named = |command: &Command, from: usize| {
+        (arguments.iter().enumerate().skip(from))
+            .find_map(|(at, argument)| Some((at, command.find_subcommand(argument.to_str()?)?.clone())))
+    };
+    let Some((mut at, mut command)) = named(&root, 1) else { return Ok(arguments) };
+    let file = path.to_string_lossy();
+    let empty = toml::Table::new();
+    let section = |value: &'_ toml::Value, name: &str| -> anyhow::Result<toml::Table> {
+        value.as_table().cloned().with_context(|| format!("{file}: `{name}` must be a table"))
     };
     for key in table.keys() {
         if key != "common" && root.find_subcommand(key).is_none() {
             let names = root.get_subcommands().map(|c| c.get_name().to_string());
-            bail!("{}: table [{key}] is no command{}", path.to_string_lossy(), nearest(key, names));
+            bail!("{file}: table [{key}] is no command{}", nearest(key, names));
         }
     }
+    let mut name = command.get_name().to_string();
+    let mut options = table.get(&name).map_or(Ok(empty.clone()), |value| section(value, &name))?;
+    if command.has_subcommands()
+        && let Some((inner_at, inner)) = named(&command, at + 1)
+    {
+        // Options stand in the table of the command that has them.
+        if let Some(key) = options.keys().find(|key| command.find_subcommand(key).is_none()) {
+            let names = command.get_subcommands().map(|c| c.get_name().to_string());
+            bail!("{file}: [{name}] has no command `{key}`{}", nearest(key, names));
+        }
+        let inner_name = format!("{name}.{}", inner.get_name());
+        options =
+            options.get(inner.get_name()).map_or(Ok(empty.clone()), |value| section(value, &inner_name))?;
+        (at, command, name) = (inner_at, inner, inner_name);
+    }
+    let common = table.get("common").map_or(Ok(empty), |value| section(value, "common"))?;
+
     let given: Vec<String> = arguments.iter().map(|a| a.to_string_lossy().into_owned()).collect();
     let mut inserted = Vec::new();
-    for (name, optional) in [("common", true), (command.get_name(), false)] {
-        let Some(value) = table.get(name) else { continue };
-        let Some(options) = value.as_table() else {
-            bail!("{}: `{name}` must be a table", path.to_string_lossy())
-        };
+    for (name, options, optional) in [("common", &common, true), (name.as_str(), &options, false)] {
         for (key, value) in options {
             let long = key.replace('_', "-");
             let Some(arg) = command.get_arguments().find(|a| a.get_long() == Some(&long)) else {
@@ -45,7 +63,7 @@ pub(crate) fn expand(root: &Command, arguments: Vec<OsString>) -> anyhow::Result
                     continue;
                 }
                 let names = command.get_arguments().filter_map(|a| a.get_long().map(str::to_string));
-                bail!("{}: [{name}] has no option `{key}`{}", path.to_string_lossy(), nearest(&long, names));
+                bail!("{file}: [{name}] has no option `{key}`{}", nearest(&long, names));
             };
             let flag = format!("--{long}");
             let short = arg.get_short().map(|s| format!("-{s}"));
@@ -54,7 +72,7 @@ pub(crate) fn expand(root: &Command, arguments: Vec<OsString>) -> anyhow::Result
                 .any(|g| *g == flag || g.starts_with(&format!("{flag}=")) || Some(g) == short.as_ref());
             if !on_command_line {
                 push(&mut inserted, &flag, arg.get_action(), value)
-                    .with_context(|| format!("{}: [{name}] {key}", path.to_string_lossy()))?;
+                    .with_context(|| format!("{file}: [{name}] {key}"))?;
             }
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! This crate parses arguments, opens files, calls the libraries and prints; it decides nothing about optics or
 //! mathematics. Each sub-command is a module of [`commands`]; what they share is in [`context`] (messages, progress,
-//! provenance), [`inputs`] (files and instruments) and [`registry`] (methods by name).
+//! provenance), [`inputs`] (files and instruments), [`registry`] (methods by name), [`weights`] (those that ship, and those
+//! that are named) and [`engine`] (who computes).
 //!
 //! Exit codes: 0 done; 1 a check or some jobs failed; 2 bad input or usage.
 
@@ -13,8 +14,13 @@ mod cli;
 mod commands;
 mod config;
 mod context;
+mod engine;
+mod frames;
 mod inputs;
 mod registry;
+#[cfg(feature = "torch")]
+mod torch;
+mod weights;
 
 use std::process::ExitCode;
 

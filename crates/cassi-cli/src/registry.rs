@@ -1,14 +1,16 @@
 //! Methods by name: what exists, what is still missing, and how each is made from its settings.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use cassi_core::{Family, InputConvention, InstrumentDescription, MethodCard, NamedTensors, Reconstructor};
+use cassi_core::{Family, InputConvention, InstrumentDescription, Mask, MethodCard, Reconstructor};
 use cassi_infer::binary::{self, BinaryNetwork, BinaryReconstructor};
 use cassi_infer::float::{self, MstNetwork, MstReconstructor, Variant};
 use cassi_solvers::GapTv;
 
 use crate::config::nearest;
+use crate::engine::{Engine, EngineOptions, Precision};
+use crate::weights::{Content, Weights};
 
 /// A method of the published list that this build cannot run yet.
 pub(crate) struct Missing {
@@ -67,7 +69,7 @@ pub(crate) fn available() -> Vec<MethodCard> {
     vec![GapTv::default().describe().clone()]
 }
 
-/// A network that this build runs once it is given weights; none ship yet.
+/// A network.
 pub(crate) struct Network {
     pub(crate) name: &'static str,
     pub(crate) family: Family,
@@ -103,68 +105,226 @@ pub(crate) fn names() -> Vec<String> {
     names
 }
 
-/// Makes a method for snapshots of `instrument`; networks read `weights`.
+/// What a method is to be made from.
+pub(crate) struct Request<'a> {
+    /// Its published name.
+    pub(crate) name: &'a str,
+    /// `--set`.
+    pub(crate) settings: &'a [(String, String)],
+    /// The weights that the user named; chosen by what they are for otherwise.
+    pub(crate) weights: Option<Weights>,
+    /// How networks are computed.
+    pub(crate) engine: &'a EngineOptions,
+    /// The camera.
+    pub(crate) instrument: &'a InstrumentDescription,
+    /// The mask of the snapshot, where it is known.
+    pub(crate) mask: Option<&'a Mask>,
+}
+
+/// A method, the weights file that it was made from, and what the user should know of it.
+pub(crate) struct Built {
+    pub(crate) method: Box<dyn Reconstructor>,
+    pub(crate) weights: Option<PathBuf>,
+    pub(crate) notes: Vec<String>,
+}
+
+/// Whether a name can be asked for.
 ///
 /// # Errors
-/// An unknown name (with the nearest one), one that is missing (with the reason), a setting it cannot take, weights
-/// that are missing or those of another network.
+/// An unknown name (with the nearest one), or one that is missing (with the reason).
+pub(crate) fn check_name(name: &str) -> anyhow::Result<()> {
+    if let Some(missing) = MISSING.iter().find(|missing| missing.name == name) {
+        bail!("method `{name}`: {}; `cassi methods` lists what there is", missing.reason);
+    }
+    if !names().iter().any(|known| known == name) {
+        bail!("no method `{name}`{}; `cassi methods` lists them all", nearest(name, names().into_iter()));
+    }
+    Ok(())
+}
+
+/// Makes a method on the default engine, without a mask to choose weights by: what benchmarks run.
+///
+/// # Errors
+/// As [`make`].
 pub(crate) fn build(
     name: &str,
     settings: &[(String, String)],
     weights: Option<&Path>,
     instrument: &InstrumentDescription,
 ) -> anyhow::Result<Box<dyn Reconstructor>> {
-    if let Some(missing) = MISSING.iter().find(|missing| missing.name == name) {
-        bail!("method `{name}`: {}; `cassi methods` lists what there is", missing.reason);
-    }
+    let weights = weights.map(Weights::open).transpose()?;
+    let engine = &EngineOptions::default();
+    Ok(make(Request { name, settings, weights, engine, instrument, mask: None })?.method)
+}
+
+/// Makes a method for snapshots of an instrument.
+///
+/// # Errors
+/// As [`check_name`]; a setting it cannot take; weights that are missing or those of another network or instrument; an
+/// engine that is not there.
+pub(crate) fn make(request: Request<'_>) -> anyhow::Result<Built> {
+    let Request { name, settings, weights, engine, instrument, mask } = request;
+    check_name(name)?;
     if name == "gap-tv" {
         if let Some(weights) = weights {
-            bail!("--weights {}: gap-tv has no weights", weights.display());
+            bail!("--weights {}: gap-tv has no weights", weights.place);
         }
-        return Ok(Box::new(GapTv::from_settings(settings)?));
-    }
-    let float = Variant::from_name(name);
-    let bits = binary::Method::from_name(name);
-    if float.is_none() && bits.is_none() {
-        bail!("no method `{name}`{}; `cassi methods` lists them all", nearest(name, names().into_iter()));
+        engine.require_none(name)?;
+        let method = Box::new(GapTv::from_settings(settings)?);
+        return Ok(Built { method, weights: None, notes: Vec::new() });
     }
     if let Some((key, _)) = settings.first() {
         bail!("{name} has no setting `{key}`; networks have none");
     }
-    let path = weights.with_context(|| {
-        format!("{name} needs weights and none ship yet; pass a checkpoint (.safetensors, .pth or .cbin) with --weights FILE")
-    })?;
-    let label = weights_label(path)?;
-    let at = || format!("{}", path.display());
-    if let Some(variant) = float {
-        let layout = match instrument.network_input {
-            InputConvention::Unsheared { .. } => float::Layout::Standard,
-            InputConvention::Normalised { .. } => float::Layout::TsaReal,
-        };
-        let tensors = checkpoint(path)?;
-        let network =
-            MstNetwork::from_tensors(&tensors, variant, layout, instrument.bands(), instrument.step())
-                .with_context(at)?;
-        return Ok(Box::new(MstReconstructor::new(network, Some(label))));
-    }
-    let method = bits.expect("one of the two");
-    let layout = binary_layout(instrument);
-    let network = if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("cbin")) {
-        let network = binary::parse_cbin(&cassi_io::read_bytes(path)?).with_context(at)?;
-        if network.method() != method || network.layout() != layout {
-            bail!(
-                "{}: holds {} for {}, expected {name} for {}",
-                path.display(),
-                network.method().name(),
-                network.layout().name(),
-                layout.name()
-            );
-        }
-        network
-    } else {
-        BinaryNetwork::from_tensors(&checkpoint(path)?, method, layout).with_context(at)?
+    let kind = engine.resolve()?;
+    let mut notes = Vec::new();
+    let weights = match weights {
+        Some(weights) => weights,
+        None => crate::weights::choose(name, instrument, mask, &mut notes)?,
     };
-    Ok(Box::new(BinaryReconstructor::new(network, Some(label))))
+    weights.check(name, instrument)?;
+    notes.extend(weights.mask_note(mask));
+    let method = match kind {
+        Engine::Native => native(name, &weights, engine, instrument)?,
+        Engine::Torch => on_torch(name, &weights, engine, instrument)?,
+    };
+    Ok(Built { method, weights: weights.path, notes })
+}
+
+/// The methods that work on snapshots of an instrument without any file of the user's: GAP-TV, and those of the
+/// default networks for which weights are there.
+///
+/// # Errors
+/// If weights that are there cannot be used.
+pub(crate) fn ready(
+    instrument: &InstrumentDescription,
+    mask: &Mask,
+) -> anyhow::Result<Vec<Box<dyn Reconstructor>>> {
+    let engine = &EngineOptions::default();
+    let mut methods: Vec<Box<dyn Reconstructor>> = vec![Box::new(GapTv::default())];
+    for name in ["mst-s", "bisrnet"] {
+        let weights = crate::weights::find(name, instrument, Some(mask), &mut Vec::new())?;
+        if weights.is_some() {
+            let request = Request { name, settings: &[], weights, engine, instrument, mask: Some(mask) };
+            methods.push(make(request)?.method);
+        }
+    }
+    Ok(methods)
+}
+
+fn native(
+    name: &str,
+    weights: &Weights,
+    engine: &EngineOptions,
+    instrument: &InstrumentDescription,
+) -> anyhow::Result<Box<dyn Reconstructor>> {
+    let label = Some(weights.label());
+    if let Some(method) = binary::Method::from_name(name) {
+        let network = bits(method, weights, engine, instrument)?;
+        return Ok(Box::new(BinaryReconstructor::new(network, label)));
+    }
+    let variant = Variant::from_name(name).expect("a network is one or the other");
+    let network = floats(variant, weights, engine, instrument)?;
+    Ok(Box::new(MstReconstructor::new(network, label)))
+}
+
+/// A binarized network on the bit engine.
+///
+/// # Errors
+/// Weights of another network or layout, or a precision that bits have not.
+pub(crate) fn bits(
+    method: binary::Method,
+    weights: &Weights,
+    engine: &EngineOptions,
+    instrument: &InstrumentDescription,
+) -> anyhow::Result<BinaryNetwork> {
+    if engine.precision() == Precision::Bf16 {
+        bail!("--precision bf16: {method} runs on bits and single precision; bf16 is for --engine torch");
+    }
+    let layout = binary_layout(instrument);
+    match &weights.content {
+        Content::Packed(network) if network.method() == method && network.layout() == layout => {
+            Ok(network.as_ref().clone())
+        }
+        Content::Packed(network) => bail!(
+            "{}: holds {} for {}, expected {method} for {layout}",
+            weights.place,
+            network.method(),
+            network.layout()
+        ),
+        Content::Tensors(tensors) => {
+            BinaryNetwork::from_tensors(tensors, method, layout).with_context(|| weights.place.clone())
+        }
+    }
+}
+
+/// A transformer on fused float kernels.
+///
+/// # Errors
+/// Weights of another network or width, or a precision that this CPU has not.
+pub(crate) fn floats(
+    variant: Variant,
+    weights: &Weights,
+    engine: &EngineOptions,
+    instrument: &InstrumentDescription,
+) -> anyhow::Result<MstNetwork> {
+    let bands = instrument.bands();
+    if let Some(card) = weights.card.as_ref().filter(|card| card.width != bands) {
+        bail!(
+            "{}: its card says a width of {}, and the native engine runs networks as wide as the cube ({bands} bands); \
+             use --engine torch",
+            weights.place,
+            card.width
+        );
+    }
+    let layout = float_layout(instrument);
+    let network = MstNetwork::from_tensors(weights.tensors()?, variant, layout, bands, instrument.step())
+        .with_context(|| weights.place.clone())?;
+    let precision = match engine.precision() {
+        Precision::F32 => float::Precision::F32,
+        Precision::Bf16 => float::Precision::Bf16,
+    };
+    network.with_precision(precision).context("--precision bf16")
+}
+
+#[cfg(feature = "torch")]
+fn on_torch(
+    name: &str,
+    weights: &Weights,
+    engine: &EngineOptions,
+    instrument: &InstrumentDescription,
+) -> anyhow::Result<Box<dyn Reconstructor>> {
+    let network = torch_network(name, weights, engine, instrument, cassi_nets::arch::MaskShift::Level)?;
+    let listing = networks().into_iter().find(|network| network.name == name).expect("its name was checked");
+    Ok(Box::new(crate::torch::TorchReconstructor::new(network, &listing, weights.label())))
+}
+
+/// A network's twin on libtorch.
+///
+/// # Errors
+/// A device that is not there, or weights of another network.
+#[cfg(feature = "torch")]
+pub(crate) fn torch_network(
+    name: &str,
+    weights: &Weights,
+    engine: &EngineOptions,
+    instrument: &InstrumentDescription,
+    shift: cassi_nets::arch::MaskShift,
+) -> anyhow::Result<crate::torch::TorchNetwork> {
+    let width = weights.card.as_ref().map_or(instrument.bands(), |card| card.width);
+    let tensors = weights.tensors()?;
+    crate::torch::TorchNetwork::start(name, instrument, width, shift, tensors, engine)
+        .with_context(|| format!("{name} from {}", weights.place))
+}
+
+#[cfg(not(feature = "torch"))]
+fn on_torch(
+    name: &str,
+    _: &Weights,
+    _: &EngineOptions,
+    _: &InstrumentDescription,
+) -> anyhow::Result<Box<dyn Reconstructor>> {
+    unreachable!("{name}: an engine that this build has not is refused when options are resolved")
 }
 
 /// The layout of the binarized networks that an instrument calls for.
@@ -175,20 +335,12 @@ pub(crate) fn binary_layout(instrument: &InstrumentDescription) -> binary::Layou
     }
 }
 
-/// The tensors of a checkpoint, without the prefix of data-parallel training.
-pub(crate) fn checkpoint(path: &Path) -> anyhow::Result<NamedTensors> {
-    Ok(cassi_io::read_tensors(path)?.without_common_prefix("module."))
-}
-
-/// Name and hash of a weights file, for the method's card.
-fn weights_label(path: &Path) -> anyhow::Result<String> {
-    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(format!("{name} (SHA-256 {})", cassi_io::sha256_file(path)?))
-}
-
-/// Every method of this build that needs nothing but a snapshot and its mask, with default settings.
-pub(crate) fn ready() -> Vec<Box<dyn Reconstructor>> {
-    vec![Box::new(GapTv::default())]
+/// The layout of the transformers that an instrument calls for.
+pub(crate) fn float_layout(instrument: &InstrumentDescription) -> float::Layout {
+    match instrument.network_input {
+        InputConvention::Unsheared { .. } => float::Layout::Standard,
+        InputConvention::Normalised { .. } => float::Layout::TsaReal,
+    }
 }
 
 /// `key=value` of `--set`.

@@ -3,10 +3,11 @@
 //! Plain data; files are the business of others. A card lies beside its weights as `NAME.toml`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::InputConvention;
+use crate::{InputConvention, InstrumentDescription};
 
 /// What has to be known of weights before they are used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,6 +41,78 @@ pub struct WeightsCard {
     pub metrics: Option<CardMetrics>,
 }
 
+/// What weights and their use disagree on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the card says {what} {stated}, but {found}")]
+pub struct CardMismatch {
+    /// Which entry of the card, e.g. `SHA-256`.
+    pub what: &'static str,
+    /// What the card says.
+    pub stated: String,
+    /// What was met, as a clause, e.g. "the file has 1a2b...".
+    pub found: String,
+}
+
+impl WeightsCard {
+    /// Whether these weights serve snapshots of an instrument: the same bands, dispersion and network input, under the
+    /// name that the card gives or under another for the same wavelengths. `named` is the instrument that is known by
+    /// the card's name, where one is.
+    ///
+    /// # Errors
+    /// What differs first, with both values.
+    pub fn check_instrument(
+        &self,
+        instrument: &InstrumentDescription,
+        named: Option<&InstrumentDescription>,
+    ) -> Result<(), CardMismatch> {
+        let mismatch = |what, stated: String, found: String| {
+            let found = format!("instrument `{}` has {found}", instrument.name);
+            Err(CardMismatch { what, stated, found })
+        };
+        let same_light = named.is_some_and(|named| named.wavelengths_nm == instrument.wavelengths_nm);
+        if self.instrument != instrument.name && !same_light {
+            let found = format!("the snapshot is of instrument `{}`", instrument.name);
+            return Err(CardMismatch { what: "instrument", stated: format!("`{}`", self.instrument), found });
+        }
+        if self.network_input != instrument.network_input {
+            let [stated, found] = [self.network_input, instrument.network_input].map(in_words);
+            return mismatch("network input", format!("{stated} (instrument `{}`)", self.instrument), found);
+        }
+        if self.bands != instrument.bands() {
+            return mismatch("bands", self.bands.to_string(), instrument.bands().to_string());
+        }
+        if self.columns_per_band != instrument.step() {
+            let [stated, found] = [self.columns_per_band, instrument.step()].map(|step| step.to_string());
+            return mismatch("columns per band", stated, found);
+        }
+        Ok(())
+    }
+
+    /// Whether the file that the card lies beside is the one it speaks of.
+    ///
+    /// # Errors
+    /// Both hashes, if they differ.
+    pub fn check_sha256(&self, found: &str) -> Result<(), CardMismatch> {
+        if self.sha256.eq_ignore_ascii_case(found) {
+            return Ok(());
+        }
+        let found = format!("the file has {found}");
+        Err(CardMismatch { what: "SHA-256", stated: self.sha256.clone(), found })
+    }
+
+    /// Whether the weights are those of a method.
+    ///
+    /// # Errors
+    /// Both names, if they differ.
+    pub fn check_method(&self, asked: &str) -> Result<(), CardMismatch> {
+        if self.method == asked {
+            return Ok(());
+        }
+        let stated = format!("`{}`", self.method);
+        Err(CardMismatch { what: "method", stated, found: format!("`{asked}` was asked for") })
+    }
+}
+
 /// Which masks weights are for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -48,6 +121,22 @@ pub enum MaskPolicy {
     Any,
     /// One mask alone, by the SHA-256 of its values (`f32`, little-endian, row by row).
     Only(String),
+}
+
+fn in_words(input: InputConvention) -> String {
+    match input {
+        InputConvention::Unsheared { gain } => format!("un-sheared snapshot, gain {gain}"),
+        InputConvention::Normalised { peak } => format!("normalised snapshot, peak {peak}"),
+    }
+}
+
+impl fmt::Display for MaskPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("any mask"),
+            Self::Only(sha256) => write!(f, "the mask {} alone", sha256.chars().take(12).collect::<String>()),
+        }
+    }
 }
 
 /// How weights were made.
@@ -82,4 +171,66 @@ pub struct CardMetrics {
     pub mean: f64,
     /// Scene by scene.
     pub scenes: BTreeMap<String, f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Camera, Dispersion, SceneSize, Wavelengths};
+
+    fn instrument(name: &str) -> InstrumentDescription {
+        InstrumentDescription {
+            name: name.into(),
+            summary: String::new(),
+            scene: SceneSize { rows: 256, columns: 256 },
+            wavelengths_nm: Wavelengths::benchmark(),
+            dispersion: Dispersion { columns_per_band: 2 },
+            default_mask: None,
+            camera: Camera::default(),
+            network_input: InputConvention::Unsheared { gain: 2.0 },
+        }
+    }
+
+    fn card() -> WeightsCard {
+        WeightsCard {
+            name: "mst-s".into(),
+            method: "mst-s".into(),
+            bands: 28,
+            width: 28,
+            columns_per_band: 2,
+            instrument: "standard".into(),
+            sha256: "ab".repeat(32),
+            licence: "MIT".into(),
+            mask: MaskPolicy::Any,
+            network_input: InputConvention::Unsheared { gain: 2.0 },
+            training: None,
+            metrics: None,
+        }
+    }
+
+    #[test]
+    fn a_card_serves_its_instrument_and_one_of_the_same_light() {
+        let (own, mine) = (instrument("standard"), instrument("mine"));
+        card().check_instrument(&own, None).unwrap();
+        card().check_instrument(&mine, Some(&own)).unwrap();
+        let error = card().check_instrument(&mine, None).unwrap_err().to_string();
+        assert!(error.contains("`standard`") && error.contains("`mine`"), "{error}");
+        let mut wider = instrument("standard");
+        wider.dispersion.columns_per_band = 3;
+        let error = card().check_instrument(&wider, None).unwrap_err().to_string();
+        assert!(error.contains("columns per band 2") && error.contains("has 3"), "{error}");
+        let mut real = instrument("standard");
+        real.network_input = InputConvention::Normalised { peak: 0.8 };
+        let error = card().check_instrument(&real, None).unwrap_err().to_string();
+        assert!(error.contains("gain 2") && error.contains("peak 0.8"), "{error}");
+    }
+
+    #[test]
+    fn hash_and_method_are_told_both_ways() {
+        card().check_sha256(&"AB".repeat(32)).unwrap();
+        let error = card().check_sha256("0123").unwrap_err().to_string();
+        assert!(error.contains("abab") && error.contains("0123"), "{error}");
+        let error = card().check_method("mst-l").unwrap_err().to_string();
+        assert!(error.contains("`mst-s`") && error.contains("`mst-l`"), "{error}");
+    }
 }

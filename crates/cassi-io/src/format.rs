@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use crate::bytes::first_bytes;
-use crate::{Contents, IoError, ParseError, hdf5_file, mat5, npy, picture, read_bytes, tensor_file, torch};
+use crate::{
+    Contents, IoError, ParseError, Source, hdf5_file, mat5, npy, picture, read_bytes, tensor_file, torch,
+};
 
 /// A format that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,4 +67,23 @@ pub fn read_contents(path: &Path) -> Result<Contents, IoError> {
     let format = Format::detect(&bytes)
         .ok_or_else(|| IoError::UnknownFormat { path: path.into(), found: first_bytes(&bytes) })?;
     format.parse(&bytes).map_err(|source| IoError::Parse { path: path.into(), source })
+}
+
+/// As [`read_contents`] for one variable that was named: of a file of many large arrays the others may be left out.
+///
+/// # Errors
+/// As [`read_contents`].
+pub(crate) fn read_contents_for(source: &Source) -> Result<Contents, IoError> {
+    let (Some(variable), (Some(item), _)) = (source.variable.as_deref(), source.item()) else {
+        return read_contents(&source.path);
+    };
+    let bytes = read_bytes(&source.path)?;
+    let path = || source.path.clone();
+    let format = Format::detect(&bytes)
+        .ok_or_else(|| IoError::UnknownFormat { path: path(), found: first_bytes(&bytes) })?;
+    let contents = match format {
+        Format::Hdf5 => hdf5_file::parse_hdf5_only(&bytes, &[variable, item]),
+        _ => format.parse(&bytes),
+    };
+    contents.map_err(|source| IoError::Parse { path: path(), source })
 }

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::{Attribute, Content, Contents, IoError, Metadata, read_contents};
+use crate::bytes::first_bytes;
+use crate::hdf5_file::visit_hdf5;
+use crate::{Attribute, Content, Format, IoError, Metadata, Variable, read_bytes};
 
 /// A file's format, variables and metadata.
 #[derive(Debug, Clone, Serialize)]
@@ -59,39 +61,55 @@ fn shown(attributes: &[(String, Attribute)]) -> Vec<(String, String)> {
     attributes.iter().map(|(name, value)| (name.clone(), text(value))).collect()
 }
 
-/// Lists what a file holds.
+/// Lists what a file holds. Of an HDF5 file one variable at a time is in memory.
 ///
 /// # Errors
 /// If it cannot be read, its format is not known, or it is damaged.
 pub fn inspect(path: &Path) -> Result<FileInfo, IoError> {
-    let contents = read_contents(path)?;
-    Ok(describe(path, &contents))
-}
-
-fn describe(path: &Path, contents: &Contents) -> FileInfo {
-    let variables = (contents.variables.iter())
-        .map(|variable| {
-            let values = variable.values();
-            VariableInfo {
-                name: variable.name.clone(),
-                shape: variable.shape.clone(),
-                class: variable.class.clone(),
-                range: values.and_then(crate::Values::range),
-                not_finite: values.map_or(0, crate::Values::not_finite),
-                attributes: shown(&variable.attributes),
-                note: match &variable.content {
-                    Content::Numbers { .. } => None,
-                    Content::Text(text) => Some(shortened(text)),
-                    Content::Skipped(reason) => Some(reason.clone()),
-                },
-            }
-        })
-        .collect();
-    FileInfo {
+    let bytes = read_bytes(path)?;
+    let format = Format::detect(&bytes)
+        .ok_or_else(|| IoError::UnknownFormat { path: path.into(), found: first_bytes(&bytes) })?;
+    let mut variables = Vec::new();
+    let mut kept = Vec::new();
+    let mut look = |mut variable: Variable| {
+        variables.push(describe(&variable));
+        // Metadata live in attributes and texts.
+        if let Content::Numbers { .. } = variable.content {
+            variable.content = Content::Skipped("described".into());
+        }
+        kept.push(variable);
+    };
+    let contents = match format {
+        Format::Hdf5 => visit_hdf5(&bytes, &mut look),
+        _ => format.parse(&bytes).map(|mut contents| {
+            std::mem::take(&mut contents.variables).into_iter().for_each(&mut look);
+            contents
+        }),
+    };
+    let mut contents = contents.map_err(|source| IoError::Parse { path: path.into(), source })?;
+    contents.variables = kept;
+    Ok(FileInfo {
         path: path.into(),
         format: contents.format.clone(),
         variables,
         attributes: shown(&contents.attributes),
-        metadata: Metadata::of_file(contents),
+        metadata: Metadata::of_file(&contents),
+    })
+}
+
+fn describe(variable: &Variable) -> VariableInfo {
+    let values = variable.values();
+    VariableInfo {
+        name: variable.name.clone(),
+        shape: variable.shape.clone(),
+        class: variable.class.clone(),
+        range: values.and_then(crate::Values::range),
+        not_finite: values.map_or(0, crate::Values::not_finite),
+        attributes: shown(&variable.attributes),
+        note: match &variable.content {
+            Content::Numbers { .. } => None,
+            Content::Text(text) => Some(shortened(text)),
+            Content::Skipped(reason) => Some(reason.clone()),
+        },
     }
 }

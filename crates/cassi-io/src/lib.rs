@@ -54,14 +54,14 @@ pub use files::{
     write_atomically, write_bytes,
 };
 pub use format::{Format, read_contents};
-pub use hdf5_file::{SCHEMA_VERSION, parse_hdf5};
+pub use hdf5_file::{CubePack, SCHEMA_VERSION, parse_hdf5};
 pub use inspect::{FileInfo, VariableInfo, inspect};
 pub use load::{
     Loaded, MaskFile, ReadOptions, read_array, read_cube, read_mask, read_plain_mask, read_snapshot,
 };
 pub use mat5::{MatVariable, mat5_bytes, parse_mat5};
 pub use metadata::Metadata;
-pub use npy::{npy_bytes, parse_npy, parse_npz};
+pub use npy::{npy_bytes, parse_npy, parse_npz, read_npy};
 pub use picture::{parse_picture, png_bytes, read_rgb_image};
 pub use save::{write_array, write_arrays, write_cube, write_mask, write_snapshot};
 pub use source::Source;

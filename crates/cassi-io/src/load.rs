@@ -4,9 +4,10 @@ use cassi_core::{Cube, Mask, Snapshot, Wavelengths};
 use ndarray::{Array2, Array3, ArrayD, Ix2, Ix3};
 
 use crate::axes::{self, Axes, Hints};
+use crate::format::{read_contents, read_contents_for};
 use crate::pick::{self, WAVELENGTH_NAMES, Wanted};
 use crate::values::find;
-use crate::{Attribute, Contents, IoError, Metadata, Source, Values, Variable, read_contents};
+use crate::{Attribute, Contents, IoError, Metadata, Source, Values, Variable};
 
 /// What the user knows better than the file.
 #[derive(Debug, Clone, Default)]
@@ -211,7 +212,7 @@ fn to_bands(
 /// If the file cannot be read, the variable or its wavelengths cannot be told, its shape is no cube's, or a number in
 /// it is not finite.
 pub fn read_cube(source: &Source, options: &ReadOptions) -> Result<Loaded<Cube>, IoError> {
-    let contents = read_contents(&source.path)?;
+    let contents = read_contents_for(source)?;
     let variable = pick::pick(&contents, source, Wanted::Cube)?;
     let name = pick::display_name(variable);
     let mut notes = Vec::new();

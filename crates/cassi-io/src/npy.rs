@@ -3,7 +3,7 @@
 //! Format: NumPy enhancement proposal 1 (magic, version, a Python dictionary in text, the raw array). Both byte
 //! orders and both index orders are read; what is written is little-endian C order, version 1.0.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use crate::bytes::{Cursor, count, first_bytes};
 use crate::zip_file::Archive;
@@ -171,6 +171,45 @@ pub fn parse_npy(bytes: &[u8]) -> Result<Contents, ParseError> {
     Ok(Contents::new("NPY", vec![parse_npy_named(bytes, "")?]))
 }
 
+/// Reads the next NPY file of a stream in which such files follow one another, e.g. frames of a camera; `None` at its
+/// end. Memory grows with what arrives, not with what a header promises.
+///
+/// # Errors
+/// If the stream ends within a file, or the bytes are no NPY file.
+pub fn read_npy(input: &mut dyn Read) -> Result<Option<Variable>, ParseError> {
+    let mut bytes = Vec::new();
+    let more = |bytes: &mut Vec<u8>, count: usize, input: &mut dyn Read| {
+        let error = |e| ParseError::library("NPY stream", e);
+        input.take(count as u64).read_to_end(bytes).map_err(error)
+    };
+    let head = MAGIC.len() + 6;
+    if more(&mut bytes, head, input)? == 0 {
+        return Ok(None);
+    }
+    // Two bytes of length in version 1, where the last two of these belong to the text already; four in later ones.
+    if let [_, _, _, _, _, _, major, _, a, b, c, d] = bytes[..] {
+        let text = match major {
+            1 => usize::from(u16::from_le_bytes([a, b])).saturating_sub(2),
+            _ => u32::from_le_bytes([a, b, c, d]) as usize,
+        };
+        more(&mut bytes, text, input)?;
+        let start = if major == 1 { head - 2 } else { head };
+        let header = parse_header(&String::from_utf8_lossy(bytes.get(start..).unwrap_or_default()))?;
+        let size = match parse_type(&header.descr)? {
+            Type::Numbers(kind, _) => kind.size(),
+            _ => {
+                let hint = "send float32 arrays";
+                return Err(ParseError::unsupported(
+                    format!("NPY type '{}' in a stream", header.descr),
+                    hint,
+                ));
+            }
+        };
+        more(&mut bytes, count("the NPY array", &header.shape)?.saturating_mul(size), input)?;
+    }
+    parse_npy_named(&bytes, "").map(Some)
+}
+
 /// Parses an NPZ file: every `.npy` inside is a variable. Arrays of a type that is not read are listed as skipped.
 ///
 /// # Errors
@@ -296,6 +335,26 @@ mod tests {
         let complex = with_header("{'descr': '<c8', 'fortran_order': False, 'shape': (1,), }", &[0; 8]);
         assert!(parse_npy(&complex).unwrap_err().to_string().contains("'<c8'"));
         assert!(matches!(parse_npy(b"\x93NUMPX"), Err(ParseError::Magic { .. })));
+    }
+
+    #[test]
+    fn files_that_follow_one_another() {
+        let mut version2 = b"\x93NUMPY\x02\x00".to_vec();
+        let text = "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }\n";
+        version2.extend((text.len() as u32).to_le_bytes());
+        version2.extend(text.as_bytes());
+        version2.extend(7f32.to_le_bytes());
+        let stream = [npy_bytes(&[2], &[1.0, 2.0]), version2, npy_bytes(&[1, 1], &[3.0])].concat();
+        let mut input = &stream[..];
+        let mut found = Vec::new();
+        while let Some(variable) = read_npy(&mut input).unwrap() {
+            found.push((variable.shape.clone(), variable.values().unwrap().to_f32()));
+        }
+        assert_eq!(found, [(vec![2], vec![1.0, 2.0]), (vec![1], vec![7.0]), (vec![1, 1], vec![3.0])]);
+        for cut in 1..npy_bytes(&[2], &[1.0, 2.0]).len() {
+            assert!(read_npy(&mut &stream[..cut]).is_err(), "cut at {cut}");
+        }
+        assert!(read_npy(&mut &b"no numpy at all"[..]).is_err());
     }
 
     #[test]

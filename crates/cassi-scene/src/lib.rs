@@ -20,11 +20,13 @@ mod compose;
 mod lift;
 mod noise;
 mod paint;
+mod photograph;
 mod recipe;
 mod reflectance;
 mod shape;
 mod texture;
 
 pub use lift::Lift;
+pub use photograph::middle_square;
 pub use recipe::{Kind, SceneRecipe, UnknownKind};
 pub use reflectance::Reflectance;

@@ -7,6 +7,7 @@ use cassi_infer::binary::{self, SizeReport};
 
 use super::Outcome;
 use crate::context::Context;
+use crate::weights::Weights;
 use crate::{inputs, registry};
 
 #[derive(Debug, clap::Args)]
@@ -20,9 +21,9 @@ pub(crate) struct Args {
     /// The binarized network that the weights are for
     #[arg(long, value_name = "NAME")]
     method: String,
-    /// The instrument that it was trained for
-    #[arg(long, value_name = "NAME|FILE.toml", default_value = "standard")]
-    instrument: String,
+    /// The instrument that it was trained for [default: as the weights' card says, else standard]
+    #[arg(long, value_name = "NAME|FILE.toml")]
+    instrument: Option<String>,
     /// The checkpoint (.safetensors, .pth)
     weights: PathBuf,
     /// Where to write the packed network
@@ -37,10 +38,13 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         format!("`{}` is no binarized network{near}; they are {}", args.method, names.join(", "))
     })?;
     inputs::refuse_overwriting(&args.output, &[&args.weights])?;
-    let layout = registry::binary_layout(&inputs::instrument_by_name(&args.instrument)?);
-    let tensors = registry::checkpoint(&args.weights)?;
-    let packed =
-        binary::compile(&tensors, method, layout).with_context(|| args.weights.display().to_string())?;
+    let weights = Weights::open(&args.weights)?;
+    let name = args.instrument.as_deref().or(weights.instrument()).unwrap_or("standard");
+    let instrument = inputs::instrument_by_name(name)?;
+    weights.check(method.name(), &instrument)?;
+    let layout = registry::binary_layout(&instrument);
+    let packed = binary::compile(weights.tensors()?, method, layout)
+        .with_context(|| args.weights.display().to_string())?;
     let size = SizeReport::of(&packed)?;
     cassi_io::write_bytes(&args.output, &packed)?;
     if context.json {

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, bail};
 use cassi_core::NamedTensors;
 use cassi_io::{Metadata, Source, TensorPrecision};
 
 use super::Outcome;
 use crate::context::Context;
 use crate::inputs::{self, AxisOptions, Kind, has_extension};
+use crate::weights;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -17,6 +19,7 @@ Examples:
   cassi convert scene01.mat:img scene01.npy
   cassi convert mask_3d_shift.mat mask.npy --as mask
   cassi convert bisrnet.pth bisrnet.safetensors
+  cassi convert runs/mst-s/mst-s.safetensors weights/mst-s.safetensors --half     (the card comes along)
   cassi convert balloons.h5 balloons28.h5 --bands benchmark")]
 pub(crate) struct Args {
     /// What to read: FILE, or FILE:VARIABLE
@@ -32,6 +35,9 @@ pub(crate) struct Args {
     /// Limit a cube to [0, 1]
     #[arg(long)]
     clip: bool,
+    /// Write weights in half precision
+    #[arg(long)]
+    half: bool,
     #[command(flatten)]
     axes: AxisOptions,
 }
@@ -44,6 +50,9 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         None if has_extension(&args.output, &["safetensors"]) => Kind::Tensors,
         None => inputs::kind_of(&source)?,
     };
+    if args.half && !(kind == Kind::Tensors && has_extension(&args.output, &["safetensors"])) {
+        bail!("--half is for weights written as .safetensors");
+    }
     let provenance = Some(context.provenance(&[&source.path])?);
     match kind {
         Kind::Cube => {
@@ -73,21 +82,41 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         }
         Kind::Tensors => {
             let tensors = cassi_io::read_tensors(&source.path)?;
-            write_tensors(&args.output, &tensors, provenance)?;
+            let precision = if args.half { TensorPrecision::F16 } else { TensorPrecision::F32 };
+            write_tensors(&args.output, &tensors, precision, provenance)?;
+            carry_card(&source.path, &args.output)?;
         }
     }
-    context.say(format!("{}: written", args.output.display()));
+    if context.json {
+        let kind = format!("{kind:?}").to_lowercase();
+        context.print_json(&serde_json::json!({ "output": args.output, "kind": kind }));
+    } else {
+        context.say(format!("{}: written", args.output.display()));
+    }
     Ok(Outcome::Done)
+}
+
+/// Writes the card of weights, where there is one, beside their new file, with that file's hash.
+fn carry_card(input: &Path, output: &Path) -> anyhow::Result<()> {
+    let (from, to) = (input.with_extension("toml"), output.with_extension("toml"));
+    if !from.is_file() || !has_extension(output, &["safetensors"]) {
+        return Ok(());
+    }
+    let mut card = weights::read_card(&from)?;
+    card.check_sha256(&cassi_io::sha256_file(input)?).with_context(|| input.display().to_string())?;
+    card.sha256 = cassi_io::sha256_file(output)?;
+    Ok(cassi_io::write_bytes(&to, toml::to_string(&card)?.as_bytes())?)
 }
 
 /// Tensors as safetensors, or as named arrays in any format that holds several.
 fn write_tensors(
     output: &Path,
     tensors: &NamedTensors,
+    precision: TensorPrecision,
     provenance: Option<serde_json::Value>,
 ) -> anyhow::Result<()> {
     if has_extension(output, &["safetensors"]) {
-        cassi_io::write_tensors(output, tensors, TensorPrecision::F32, &BTreeMap::new())?;
+        cassi_io::write_tensors(output, tensors, precision, &BTreeMap::new())?;
     } else {
         cassi_io::write_arrays(output, tensors, &Metadata { provenance, ..Metadata::default() })?;
     }

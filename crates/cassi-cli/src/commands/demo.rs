@@ -132,7 +132,7 @@ fn reconstruct_all(
         warm_start: None,
     };
     let mut estimates = Vec::new();
-    for method in registry::ready() {
+    for method in registry::ready(instrument, mask)? {
         let name = method.describe().name;
         let mut progress = context.progress(name, 1);
         let result = method.reconstruct(&problem, &mut progress)?;

@@ -3,6 +3,7 @@
 use super::Outcome;
 use crate::context::Context;
 use crate::registry::{self, family_name};
+use crate::weights::{self, Entry};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -16,12 +17,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
-    if let Some(name) = &args.name
-        && !registry::names().contains(name)
-    {
-        let standard = crate::inputs::instrument_by_name("standard")?;
-        registry::build(name, &[], None, &standard)?;
+    if let Some(name) = args.name.as_ref().filter(|name| !registry::names().contains(name)) {
+        registry::check_name(name)?;
     }
+    let (entries, notes) = weights::entries()?;
+    context.say_all(&notes);
+    let weights_of = |name: &'static str| entries.iter().filter(move |entry| entry.card.method == name);
     let wanted = |name: &str| args.name.as_deref().is_none_or(|only| only == name);
     let cards: Vec<_> = registry::available().into_iter().filter(|card| wanted(card.name)).collect();
     let networks: Vec<_> = registry::networks().into_iter().filter(|network| wanted(network.name)).collect();
@@ -42,9 +43,12 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             })
             .collect();
         all.extend(networks.iter().map(|n| {
+            let weights: Vec<_> = weights_of(n.name)
+                .map(|entry| serde_json::json!({ "place": entry.place.to_string(), "card": entry.card }))
+                .collect();
             serde_json::json!({
                 "name": n.name, "family": family_name(n.family), "available": true, "summary": n.summary,
-                "source": n.source, "weights": null, "needs": "--weights FILE",
+                "source": n.source, "weights": weights,
             })
         }));
         all.extend(missing.iter().map(|m| {
@@ -69,7 +73,20 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     for n in &networks {
         println!("{:<12} {:<15} {}", n.name, family_name(n.family), n.summary);
         println!("{:<28} {}", "", n.source);
-        println!("{:<28} weights: none ship yet; pass a checkpoint with --weights FILE", "");
+        let mut none = true;
+        for Entry { card, place } in weights_of(n.name) {
+            none = false;
+            let score = (card.metrics.as_ref())
+                .map(|m| format!(", {} {:.2} on {} scenes", m.convention, m.mean, m.scenes.len()))
+                .unwrap_or_default();
+            println!(
+                "{:<28} weights: {} for `{}`, {}{score} ({place})",
+                "", card.name, card.instrument, card.mask
+            );
+        }
+        if none {
+            println!("{:<28} weights: none here; pass a checkpoint with --weights FILE", "");
+        }
     }
     for m in &missing {
         println!("{:<12} {:<15} missing: {}", m.name, family_name(m.family), m.reason);

@@ -11,6 +11,8 @@ use ndarray::{Array3, Array4, ArrayD, ArrayViewD, Axis, Ix2, Ix3};
 
 use super::Outcome;
 use crate::context::Context;
+use crate::engine::{Engine, EngineOptions};
+use crate::weights::Weights;
 use crate::{inputs, registry};
 
 #[derive(Debug, clap::Args)]
@@ -20,6 +22,7 @@ Examples:
   cassi network run --method bisrnet --weights bisrnet_sim.pth --input H.npy --mask mask.npy -o out.npy
   cassi network run --method mst-s --weights mst_s.pth --input H.npy --mask mask.npy --set mask_shift=official -o out.npy
   cassi network run --method bisrnet --instrument tsa-real --weights real.pth --input y.npy -o out.npy
+  cassi network run --method mst-s --weights mst_s.pth --engine torch --input H.npy --mask mask.npy -o twin.npy
 
 `run` feeds a network what it takes, in the form it takes it: features [n,band,row,column], or for the real instrument
 snapshots [n,row,column]. For work with snapshots there is `cassi reconstruct`.")]
@@ -48,7 +51,7 @@ enum Action {
         /// The network
         #[arg(long, value_name = "NAME")]
         method: String,
-        /// Its weights (.safetensors, .pth)
+        /// Its weights: a file (.safetensors, .pth) or the name of weights that ship
         #[arg(long, value_name = "FILE")]
         weights: PathBuf,
         /// Features [n,band,row,column] or [band,row,column]; for the real instrument snapshots [n,row,column]
@@ -58,16 +61,30 @@ enum Action {
         /// two may be sheared already
         #[arg(long, value_name = "FILE")]
         mask: Option<String>,
-        /// The instrument that it is for
-        #[arg(long, value_name = "NAME|FILE.toml", default_value = "standard")]
-        instrument: String,
+        /// The instrument that it is for [default: as the weights' card says, else standard]
+        #[arg(long, value_name = "NAME|FILE.toml")]
+        instrument: Option<String>,
         /// mask_shift=level (default) or mask_shift=official (MST)
         #[arg(long = "set", value_name = "KEY=VALUE", value_parser = registry::parse_setting)]
         settings: Vec<(String, String)>,
+        #[command(flatten)]
+        engine: EngineOptions,
         /// Where to write the output [n,band,row,column]
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
     },
+}
+
+/// What `run` was asked for.
+struct RunArgs {
+    method: String,
+    weights: PathBuf,
+    input: String,
+    mask: Option<String>,
+    instrument: Option<String>,
+    settings: Vec<(String, String)>,
+    engine: EngineOptions,
+    output: PathBuf,
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
@@ -75,29 +92,44 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         Action::List { method, instrument } => {
             list(&method, &inputs::instrument_by_name(&instrument)?, context)
         }
-        Action::Run { method, weights, input, mask, instrument, settings, output } => {
-            let instrument = inputs::instrument_by_name(&instrument)?;
-            let shift = mask_shift(&settings)?;
-            let source = Source::parse(&input);
-            inputs::refuse_overwriting(&output, &[&source.path, &weights])?;
-            let input = cassi_io::read_array(&source)?.value;
-            let mask = match mask {
-                Some(file) => Some(cassi_io::read_array(&Source::parse(&file))?.value),
-                None => None,
-            };
-            let network = Network::load(&method, &weights, &instrument)?;
-            let items = network.items(input, &instrument)?;
-            let mut outputs = Vec::new();
-            for (index, item) in items.iter().enumerate() {
-                outputs.push(network.run(item, mask_of(mask.as_ref(), index)?, shift, &instrument)?);
-            }
-            let views: Vec<_> = outputs.iter().map(|output| output.view().insert_axis(Axis(0))).collect();
-            let all: Array4<f32> = ndarray::concatenate(Axis(0), &views)?;
-            cassi_io::write_array(&output, "output", all.view().into_dyn(), &Metadata::default())?;
-            context.say(format!("{}: {:?}", output.display(), all.shape()));
-            Ok(Outcome::Done)
-        }
+        Action::Run { method, weights, input, mask, instrument, settings, engine, output } => run_network(
+            &RunArgs { method, weights, input, mask, instrument, settings, engine, output },
+            context,
+        ),
     }
+}
+
+fn run_network(args: &RunArgs, context: &Context) -> anyhow::Result<Outcome> {
+    let shift = mask_shift(&args.settings)?;
+    let source = Source::parse(&args.input);
+    inputs::refuse_overwriting(&args.output, &[&source.path, &args.weights])?;
+    if !registry::networks().iter().any(|network| network.name == args.method) {
+        return Err(unknown(&args.method));
+    }
+    let weights = Weights::open(&args.weights)?;
+    let name = args.instrument.as_deref().or(weights.instrument()).unwrap_or("standard");
+    let instrument = inputs::instrument_by_name(name)?;
+    weights.check(&args.method, &instrument)?;
+    let input = cassi_io::read_array(&source)?.value;
+    let mask = match &args.mask {
+        Some(file) => Some(cassi_io::read_array(&Source::parse(file))?.value),
+        None => None,
+    };
+    let network = Network::load(&args.method, &weights, &args.engine, &instrument, shift)?;
+    let items = network.items(input, &instrument)?;
+    let mut outputs = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        outputs.push(network.run(item, mask_of(mask.as_ref(), index)?, shift, &instrument)?);
+    }
+    let views: Vec<_> = outputs.iter().map(|output| output.view().insert_axis(Axis(0))).collect();
+    let all: Array4<f32> = ndarray::concatenate(Axis(0), &views)?;
+    cassi_io::write_array(&args.output, "output", all.view().into_dyn(), &Metadata::default())?;
+    if context.json {
+        context.print_json(&serde_json::json!({ "output": args.output, "shape": all.shape() }));
+    } else {
+        context.say(format!("{}: {:?}", args.output.display(), all.shape()));
+    }
+    Ok(Outcome::Done)
 }
 
 fn mask_shift(settings: &[(String, String)]) -> anyhow::Result<MaskShift> {
@@ -126,13 +158,6 @@ fn mask_of(mask: Option<&ArrayD<f32>>, index: usize) -> anyhow::Result<Option<Ar
     Ok(Some(mask.index_axis(Axis(0), item)))
 }
 
-fn float_layout(instrument: &InstrumentDescription) -> float::Layout {
-    match registry::binary_layout(instrument) {
-        binary::Layout::Standard => float::Layout::Standard,
-        binary::Layout::TsaReal => float::Layout::TsaReal,
-    }
-}
-
 fn unknown(method: &str) -> anyhow::Error {
     let names: Vec<String> = registry::networks().iter().map(|network| network.name.to_string()).collect();
     let near = crate::config::nearest(method, names.iter().cloned());
@@ -141,7 +166,7 @@ fn unknown(method: &str) -> anyhow::Error {
 
 fn list(method: &str, instrument: &InstrumentDescription, context: &Context) -> anyhow::Result<Outcome> {
     let tensors = if let Some(variant) = Variant::from_name(method) {
-        MstNetwork::expected_tensors(variant, float_layout(instrument), instrument.bands())
+        MstNetwork::expected_tensors(variant, registry::float_layout(instrument), instrument.bands())
     } else if let Some(method) = binary::Method::from_name(method) {
         binary::expected_tensors(method)
     } else {
@@ -163,30 +188,60 @@ fn list(method: &str, instrument: &InstrumentDescription, context: &Context) -> 
 enum Network {
     Float(Box<MstNetwork>),
     Bits(Box<BinaryNetwork>),
+    #[cfg(feature = "torch")]
+    Torch(crate::torch::TorchNetwork),
 }
 
 impl Network {
     fn load(
         method: &str,
-        weights: &std::path::Path,
+        weights: &Weights,
+        engine: &EngineOptions,
         instrument: &InstrumentDescription,
+        shift: MaskShift,
     ) -> anyhow::Result<Self> {
-        let tensors = registry::checkpoint(weights)?;
-        let at = || weights.display().to_string();
-        if let Some(variant) = Variant::from_name(method) {
-            let (bands, step) = (instrument.bands(), instrument.step());
-            let network = MstNetwork::from_tensors(&tensors, variant, float_layout(instrument), bands, step);
-            return Ok(Self::Float(Box::new(network.with_context(at)?)));
+        if engine.resolve()? == Engine::Torch {
+            return Self::on_torch(method, weights, engine, instrument, shift);
         }
-        let method = binary::Method::from_name(method).ok_or_else(|| unknown(method))?;
-        let network = BinaryNetwork::from_tensors(&tensors, method, registry::binary_layout(instrument));
-        Ok(Self::Bits(Box::new(network.with_context(at)?)))
+        if let Some(variant) = Variant::from_name(method) {
+            return Ok(Self::Float(Box::new(registry::floats(variant, weights, engine, instrument)?)));
+        }
+        let method = binary::Method::from_name(method).expect("its name was checked");
+        Ok(Self::Bits(Box::new(registry::bits(method, weights, engine, instrument)?)))
+    }
+
+    #[cfg(feature = "torch")]
+    fn on_torch(
+        method: &str,
+        weights: &Weights,
+        engine: &EngineOptions,
+        instrument: &InstrumentDescription,
+        shift: MaskShift,
+    ) -> anyhow::Result<Self> {
+        let shift = match shift {
+            MaskShift::Level => cassi_nets::arch::MaskShift::Level,
+            MaskShift::Official => cassi_nets::arch::MaskShift::Official,
+        };
+        Ok(Self::Torch(registry::torch_network(method, weights, engine, instrument, shift)?))
+    }
+
+    #[cfg(not(feature = "torch"))]
+    fn on_torch(
+        _: &str,
+        _: &Weights,
+        _: &EngineOptions,
+        _: &InstrumentDescription,
+        _: MaskShift,
+    ) -> anyhow::Result<Self> {
+        unreachable!("an engine that this build has not is refused when options are resolved")
     }
 
     fn takes_snapshots(&self) -> bool {
         match self {
             Self::Float(network) => network.layout() == float::Layout::TsaReal,
             Self::Bits(network) => network.layout() == binary::Layout::TsaReal,
+            #[cfg(feature = "torch")]
+            Self::Torch(network) => network.layout() == cassi_nets::arch::Layout::TsaReal,
         }
     }
 
@@ -233,6 +288,12 @@ impl Network {
         };
         let (_, rows, columns) = features.dim();
         match self {
+            #[cfg(feature = "torch")]
+            Self::Torch(network) => {
+                let mask = network.mask_from(mask, columns, instrument)?;
+                let input = if self.takes_snapshots() { item } else { &features };
+                network.run(input.view(), mask, [rows, columns]).map_err(anyhow::Error::msg)
+            }
             Self::Float(network) => {
                 let planes = mask.as_ref().and_then(|m| m.view().into_dimensionality::<Ix3>().ok());
                 let plane = mask.as_ref().and_then(|m| m.view().into_dimensionality::<Ix2>().ok());

@@ -1,4 +1,4 @@
-//! `cassi scene`: procedural scenes of any size.
+//! `cassi scene`: procedural scenes of any size, and photographs lifted to spectra.
 
 use std::path::PathBuf;
 
@@ -16,6 +16,7 @@ Examples:
   cassi scene make -o scene.h5
   cassi scene make --kind fabric --seed 7 --rows 512 --columns 512 -o scene.h5
   cassi scene make --bands 400:700:31 -o scene31.mat
+  cassi scene lift photos --size 512 -o photos.h5
   cassi scene list")]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -43,19 +44,25 @@ enum Action {
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
     },
+    /// Lift photographs to spectra
+    Lift(super::lift::Args),
     /// List the kinds of scenes
     #[command(after_help = "Examples:\n  cassi scene list")]
     List,
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
-    let Action::Make { kind, rows, columns, bands, output } = args.action else {
-        if context.json {
-            context.print_json(&serde_json::json!(Kind::ALL.map(Kind::name)));
-        } else {
-            Kind::ALL.iter().for_each(|kind| println!("{}", kind.name()));
+    let (kind, rows, columns, bands, output) = match args.action {
+        Action::Make { kind, rows, columns, bands, output } => (kind, rows, columns, bands, output),
+        Action::Lift(args) => return super::lift::run(&args, context),
+        Action::List => {
+            if context.json {
+                context.print_json(&serde_json::json!(Kind::ALL.map(Kind::name)));
+            } else {
+                Kind::ALL.iter().for_each(|kind| println!("{}", kind.name()));
+            }
+            return Ok(Outcome::Done);
         }
-        return Ok(Outcome::Done);
     };
     let kind: Kind = kind.parse()?;
     let wavelengths: Wavelengths = inputs::parse_bands(&bands)?;

@@ -3,10 +3,13 @@
 //!
 //! The C library can bring the process down on a damaged file, so it never reads. Schema: `docs/formats.md`.
 
+mod pack;
 mod read;
 mod write;
 
+pub use pack::CubePack;
 pub use read::parse_hdf5;
+pub(crate) use read::{parse_hdf5_only, visit_hdf5};
 pub(crate) use write::{Hdf5Dataset, write_hdf5};
 
 /// Version of our schema, stored in the attribute `cassi_schema` of the file.

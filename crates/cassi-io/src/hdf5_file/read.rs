@@ -18,8 +18,37 @@ const MOST_OBJECTS: usize = 10_000;
 /// # Errors
 /// If the file is damaged. Datasets that are not plain arrays of numbers are listed as skipped.
 pub fn parse_hdf5(bytes: &[u8]) -> Result<Contents, ParseError> {
+    collect(bytes, &|_, _| true)
+}
+
+/// As [`parse_hdf5`], but of the arrays of three axes and more only the numbers of those with one of these names are
+/// read: the others are listed. One cube of a pack costs no more than that cube.
+pub(crate) fn parse_hdf5_only(bytes: &[u8], names: &[&str]) -> Result<Contents, ParseError> {
+    collect(bytes, &|name, axes| {
+        axes < 3 || names.iter().any(|wanted| wanted.trim_start_matches('/') == name)
+    })
+}
+
+fn collect(bytes: &[u8], wanted: &dyn Fn(&str, usize) -> bool) -> Result<Contents, ParseError> {
+    let mut variables = Vec::new();
+    let mut contents = visit(bytes, wanted, &mut |variable| variables.push(variable))?;
+    contents.variables = variables;
+    Ok(contents)
+}
+
+/// As [`parse_hdf5`], but hands every variable to `sink` and keeps none: the memory of one at a time. What is returned
+/// is the file without them.
+pub(crate) fn visit_hdf5(bytes: &[u8], sink: &mut dyn FnMut(Variable)) -> Result<Contents, ParseError> {
+    visit(bytes, &|_, _| true, sink)
+}
+
+fn visit(
+    bytes: &[u8],
+    wanted: &dyn Fn(&str, usize) -> bool,
+    sink: &mut dyn FnMut(Variable),
+) -> Result<Contents, ParseError> {
     // The reader is not ours: a panic in it on a damaged file is an error like any other.
-    catch_unwind(AssertUnwindSafe(|| parse(bytes)))
+    catch_unwind(AssertUnwindSafe(|| parse(bytes, wanted, sink)))
         .unwrap_or_else(|_| Err(ParseError::library("HDF5 file", "the reader gave up")))
 }
 
@@ -29,13 +58,17 @@ fn damaged(error: hdf5_pure::Error) -> ParseError {
     ParseError::library("HDF5 file", said.strip_prefix("HDF5 format error: ").unwrap_or(&said))
 }
 
-fn parse(bytes: &[u8]) -> Result<Contents, ParseError> {
+fn parse(
+    bytes: &[u8],
+    wanted: &dyn Fn(&str, usize) -> bool,
+    sink: &mut dyn FnMut(Variable),
+) -> Result<Contents, ParseError> {
     let matlab = bytes.starts_with(b"MATLAB 7.3");
     let file = File::from_bytes(bytes.to_vec()).map_err(damaged)?;
-    let mut reader = Reader { stored: bytes.len(), inflated: 0, matlab, variables: Vec::new() };
+    let mut reader = Reader { stored: bytes.len(), inflated: 0, matlab, found: 0, wanted, sink };
     let root = file.root();
     reader.group(&root, "", 0)?;
-    let mut contents = Contents::new(if matlab { "MAT v7.3 (HDF5)" } else { "HDF5" }, reader.variables);
+    let mut contents = Contents::new(if matlab { "MAT v7.3 (HDF5)" } else { "HDF5" }, Vec::new());
     contents.attributes = attributes(root.attrs().map_err(damaged)?);
     Ok(contents)
 }
@@ -74,22 +107,31 @@ fn attribute(value: AttrValue) -> Option<Attribute> {
     )
 }
 
-struct Reader {
+struct Reader<'a> {
     stored: usize,
     inflated: u64,
     matlab: bool,
-    variables: Vec<Variable>,
+    /// Variables found so far.
+    found: usize,
+    /// Whether the numbers of a dataset of this name and so many axes are read.
+    wanted: &'a dyn Fn(&str, usize) -> bool,
+    sink: &'a mut dyn FnMut(Variable),
 }
 
-impl Reader {
+impl Reader<'_> {
+    fn keep(&mut self, variable: Variable) {
+        self.found += 1;
+        (self.sink)(variable);
+    }
+
     fn group(&mut self, group: &Group, prefix: &str, depth: usize) -> Result<(), ParseError> {
         for name in group.datasets().map_err(damaged)? {
-            if self.variables.len() >= MOST_OBJECTS {
+            if self.found >= MOST_OBJECTS {
                 return Ok(());
             }
             let dataset = group.dataset(&name).map_err(damaged)?;
             let variable = self.dataset(&dataset, format!("{prefix}{name}"))?;
-            self.variables.push(variable);
+            self.keep(variable);
         }
         for name in group.groups().map_err(damaged)? {
             let path = format!("{prefix}{name}");
@@ -97,9 +139,9 @@ impl Reader {
             if self.matlab {
                 // Structs and cells of MATLAB are groups of references.
                 if !name.starts_with('#') {
-                    self.variables.push(Variable::skipped(path, "struct", vec![], "struct, skipped"));
+                    self.keep(Variable::skipped(path, "struct", vec![], "struct, skipped"));
                 }
-            } else if depth < DEEPEST && self.variables.len() < MOST_OBJECTS {
+            } else if depth < DEEPEST && self.found < MOST_OBJECTS {
                 self.group(&inner, &format!("{path}/"), depth + 1)?;
             }
         }
@@ -124,6 +166,10 @@ impl Reader {
             Err(class) => return Ok(Self::without_numbers(dataset, name, shape, class, attributes)),
         };
         let (kind, endian) = stored;
+        if !(self.wanted)(&name, shape.len()) {
+            let class = format!("{kind:?}").to_lowercase();
+            return Ok(Self::without_numbers(dataset, name, shape, class, attributes));
+        }
         let n = count(&name, &shape)?;
         self.bounded(&name, n * kind.size())?;
         let raw = dataset.read_raw().map_err(damaged)?;

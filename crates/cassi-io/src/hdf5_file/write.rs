@@ -21,7 +21,7 @@ pub(crate) struct Hdf5Dataset<'a> {
 const CHUNK: usize = 1 << 18;
 
 /// One chunk a plane (the last two axes), or as much of a plane as fits a chunk.
-fn chunk(shape: &[usize]) -> Vec<usize> {
+pub(super) fn chunk(shape: &[usize]) -> Vec<usize> {
     let mut chunk = vec![1; shape.len()];
     let mut left = CHUNK;
     for (c, &axis) in chunk.iter_mut().zip(shape).rev().take(2) {
@@ -29,6 +29,13 @@ fn chunk(shape: &[usize]) -> Vec<usize> {
         left /= *c;
     }
     chunk
+}
+
+/// A text as an attribute.
+pub(super) fn write_text(location: &hdf5::Location, name: &str, text: &str) -> hdf5::Result<()> {
+    // A zero would end the string early: no TOML or JSON has one.
+    let text: VarLenUnicode = text.replace('\0', " ").parse().map_err(|_| hdf5::Error::from("no text"))?;
+    location.new_attr::<VarLenUnicode>().create(name)?.write_scalar(&text)
 }
 
 /// Writes the datasets and what belongs to all of them, whole or not at all. The same values give the same bytes.
@@ -52,12 +59,6 @@ fn reason(message: &str) -> String {
 fn write(path: &Path, datasets: &[Hdf5Dataset<'_>], metadata: &Metadata) -> hdf5::Result<()> {
     let file = hdf5::File::create(path)?;
     file.new_attr::<u32>().create("cassi_schema")?.write_scalar(&SCHEMA_VERSION)?;
-    let text = |location: &hdf5::Location, name: &str, text: &str| -> hdf5::Result<()> {
-        // A zero would end the string early: no TOML or JSON has one.
-        let text: VarLenUnicode =
-            text.replace('\0', " ").parse().map_err(|_| hdf5::Error::from("no text"))?;
-        location.new_attr::<VarLenUnicode>().create(name)?.write_scalar(&text)
-    };
     for dataset in datasets {
         let shape = dataset.array.shape();
         let array = dataset.array.as_standard_layout();
@@ -70,13 +71,13 @@ fn write(path: &Path, datasets: &[Hdf5Dataset<'_>], metadata: &Metadata) -> hdf5
         };
         written.write_raw(array.as_slice().expect("C order"))?;
         if let Some(axes) = dataset.axes {
-            text(&written, "axes", axes)?;
+            write_text(&written, "axes", axes)?;
         }
         if let Some(nm) = dataset.wavelengths_nm {
             written.new_attr::<f64>().shape(nm.len()).create("wavelengths_nm")?.write_raw(nm)?;
         }
         for (key, value) in metadata.texts() {
-            text(&written, key, &value)?;
+            write_text(&written, key, &value)?;
         }
     }
     file.close()

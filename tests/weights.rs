@@ -1,0 +1,230 @@
+//! Weights with cards: chosen by what they are for, and refused where they are not what their card says.
+
+use std::path::Path;
+use std::process::Output;
+
+use cassi_core::card::{MaskPolicy, WeightsCard};
+use cassi_infer::float::Layout;
+use cassi_io::TensorPrecision;
+
+use crate::util::{Scratch, cassi, json, output, random_weights, refused, shared, write_weights};
+
+/// An instrument of our own, so that weights that ship never fit it.
+const CAMERA: &str = "test-camera";
+
+/// A snapshot of that camera and the camera's file.
+struct Bench {
+    scratch: Scratch,
+    camera: String,
+    snapshot: String,
+    mask: String,
+    mask_hash: String,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let scratch = Scratch::new();
+        let file = |name: &str| scratch.file(name);
+        let (camera, scene, snapshot, mask) =
+            (file("camera.toml"), file("s.npy"), file("y.npy"), file("m.npy"));
+        let standard = output(&["instrument", "show", "standard"]);
+        std::fs::write(&camera, standard.replace("\"standard\"", &format!("{CAMERA:?}"))).unwrap();
+        output(&["scene", "make", "--rows", "16", "--columns", "16", "-o", &scene]);
+        let made = json(&["mask", "make", "bernoulli", "--rows", "16", "--columns", "16", "-o", &mask]);
+        output(&["simulate", "--scene", &scene, "--mask", &mask, "--instrument", &camera, "-o", &snapshot]);
+        std::fs::create_dir(file("weights")).unwrap();
+        let mask_hash = made["sha256"].as_str().unwrap().to_string();
+        Self { scratch, camera, snapshot, mask, mask_hash }
+    }
+
+    /// Random weights of mst-s with a card, in the folder of weights.
+    fn add(&self, name: &str, seed: u64, mask: MaskPolicy) -> String {
+        let path = self.scratch.file(&format!("weights/{name}.safetensors"));
+        let tensors = random_weights("mst-s", Layout::Standard, seed);
+        let sha256 = write_weights(&path, &tensors, TensorPrecision::F16);
+        let standard = cassi_optics::builtin("standard").unwrap();
+        let card = WeightsCard {
+            name: name.into(),
+            method: "mst-s".into(),
+            bands: 28,
+            width: 28,
+            columns_per_band: 2,
+            instrument: CAMERA.into(),
+            sha256,
+            licence: "MIT".into(),
+            mask,
+            network_input: standard.network_input,
+            training: None,
+            metrics: None,
+        };
+        std::fs::write(Path::new(&path).with_extension("toml"), toml::to_string(&card).unwrap()).unwrap();
+        path
+    }
+
+    /// `cassi reconstruct` of the snapshot with these arguments more, weights looked for in the folder.
+    fn reconstruct(&self, more: &[&str]) -> Output {
+        let out = self.scratch.file("x.npy");
+        let common =
+            ["reconstruct", "--json", "--snapshot", &self.snapshot, "--mask", &self.mask, "-o", &out];
+        let mut command = cassi([&common[..], more].concat());
+        command.env("CASSI_WEIGHTS", self.scratch.file("weights"));
+        command.output().expect("cassi starts")
+    }
+
+    /// The same for mst-s on the camera, which must succeed; which weights were used.
+    fn used(&self) -> String {
+        let run = self.reconstruct(&["--method", "mst-s", "--instrument", &self.camera]);
+        let text = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert!(run.status.success(), "{text}");
+        let result: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+        result["weights"].as_str().unwrap().to_string()
+    }
+
+    /// The same, which must be refused with these words and leave nothing.
+    fn refused(&self, more: &[&str], words: &[&str]) {
+        let run = self.reconstruct(more);
+        let text = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert_eq!(run.status.code(), Some(2), "{text}");
+        for word in words {
+            assert!(text.contains(word), "`{word}` is not in: {text}");
+        }
+        assert!(!Path::new(&self.scratch.file("x.npy")).exists());
+    }
+}
+
+#[test]
+fn the_weights_for_the_mask_come_first_and_those_for_any_next() {
+    let bench = Bench::new();
+    let on_camera = ["--method", "mst-s", "--instrument", &bench.camera];
+    bench.refused(&on_camera, &["mst-s", "--weights FILE"]);
+    bench.add("other-mask", 1, MaskPolicy::Only("0".repeat(64)));
+    // Which there are, and for what.
+    bench.refused(&on_camera, &["other-mask", CAMERA, &bench.mask_hash[..12], "000000000000"]);
+    bench.add("z-any-mask", 2, MaskPolicy::Any);
+    assert!(bench.used().starts_with("z-any-mask.safetensors"), "{}", bench.used());
+    bench.add("z-this-mask", 3, MaskPolicy::Only(bench.mask_hash.clone()));
+    assert!(bench.used().starts_with("z-this-mask.safetensors"), "{}", bench.used());
+}
+
+#[test]
+fn weights_that_are_not_what_their_card_says_are_refused_with_both_values() {
+    let bench = Bench::new();
+    let path = bench.add("mine", 1, MaskPolicy::Any);
+    let on_camera = ["--method", "mst-s", "--instrument", &bench.camera];
+    let named = [&on_camera[..], &["--weights", &path]].concat();
+    assert!(bench.reconstruct(&named).status.success());
+    std::fs::remove_file(bench.scratch.file("x.npy")).unwrap();
+    // Another instrument, another method.
+    bench.refused(
+        &["--method", "mst-s", "--instrument", "standard", "--weights", &path],
+        &["`standard`", CAMERA],
+    );
+    let other = ["--method", "mst-m", "--instrument", &bench.camera, "--weights", &path];
+    bench.refused(&other, &["`mst-s`", "`mst-m`"]);
+    // One bit of the file.
+    let stated = cassi_io::sha256_file(Path::new(&path)).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let found = cassi_io::sha256_file(Path::new(&path)).unwrap();
+    bench.refused(&named, &["mine.safetensors", &stated, &found]);
+    bench.refused(&on_camera, &["mine.safetensors", &stated, &found]);
+    // A card that is none.
+    std::fs::write(Path::new(&path).with_extension("toml"), "name = 3").unwrap();
+    bench.refused(&named, &["mine.toml"]);
+}
+
+#[test]
+fn weights_without_a_card_need_to_be_told_their_instrument() {
+    let bench = Bench::new();
+    let path = bench.scratch.file("bare.safetensors");
+    let tensors = random_weights("bnn", Layout::Standard, 4);
+    write_weights(&path, &tensors, TensorPrecision::F32);
+    bench.refused(&["--method", "bnn", "--weights", &path], &["bare.safetensors", "--instrument"]);
+    let told = ["--method", "bnn", "--weights", &path, "--instrument", "standard"];
+    assert!(bench.reconstruct(&told).status.success());
+    // Halves are widened, not refused.
+    write_weights(&path, &tensors, TensorPrecision::F16);
+    assert!(bench.reconstruct(&told).status.success());
+    // Packed bits know what they are for.
+    let packed = bench.scratch.file("bnn.cbin");
+    output(&["compile", "--method", "bnn", &path, "-o", &packed]);
+    assert!(bench.reconstruct(&["--method", "bnn", "--weights", &packed]).status.success());
+    let real = ["--method", "bnn", "--weights", &packed, "--instrument", "tsa-real"];
+    std::fs::remove_file(bench.scratch.file("x.npy")).unwrap();
+    bench.refused(&real, &["standard", "tsa-real"]);
+}
+
+#[test]
+fn halved_weights_take_their_card_along() {
+    let bench = Bench::new();
+    let path = bench.add("mine", 1, MaskPolicy::Any);
+    let (whole, half) = (bench.scratch.file("whole.safetensors"), bench.scratch.file("half.safetensors"));
+    output(&["convert", &path, &whole]);
+    output(&["convert", &whole, &half, "--half"]);
+    let length = |path: &str| std::fs::metadata(path).unwrap().len();
+    assert!(length(&half) * 3 < length(&whole) * 2, "{} against {}", length(&half), length(&whole));
+    for weights in [&whole, &half] {
+        let on_camera = ["--method", "mst-s", "--instrument", &bench.camera, "--weights", weights];
+        assert!(bench.reconstruct(&on_camera).status.success());
+    }
+    refused(&["convert", &bench.snapshot, &bench.scratch.file("y.h5"), "--half"], &["--half"]);
+}
+
+#[test]
+fn what_is_there_is_listed() {
+    let bench = Bench::new();
+    bench.add("mine", 1, MaskPolicy::Any);
+    let mut command = cassi(["methods", "mst-s", "--json"]);
+    let listed = command.env("CASSI_WEIGHTS", bench.scratch.file("weights")).output().unwrap();
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let weights = listed[0]["weights"].as_array().unwrap();
+    assert!(
+        weights.iter().any(|w| w["card"]["name"] == "mine" && w["card"]["instrument"] == CAMERA),
+        "{listed}"
+    );
+    let mut command = cassi(["methods"]);
+    command.env("CASSI_WEIGHTS", bench.scratch.file("nowhere")).assert().code(2);
+}
+
+#[test]
+fn the_official_pair_is_recognised() {
+    let Some(shared) = shared() else { return };
+    let file = |name: &str| shared.join(name).to_str().unwrap().to_string();
+    let bench = Bench::new();
+    let out = bench.scratch.file("x.npy");
+    // Two files of the same names and shapes: the hash tells which camera each is for.
+    let (sim, real) = (file("weights/bisrnet_sim.pth"), file("weights/bisrnet_real.safetensors"));
+    let with = |weights: &str| {
+        let y = &bench.snapshot;
+        json(&[
+            "reconstruct",
+            "--snapshot",
+            y,
+            "--mask",
+            &bench.mask,
+            "--method",
+            "bisrnet",
+            "--weights",
+            weights,
+            "-o",
+            &out,
+        ])
+    };
+    assert_eq!(with(&sim)["instrument"], "standard");
+    assert_eq!(with(&real)["instrument"], "tsa-real");
+    std::fs::remove_file(&out).unwrap();
+    let y = &bench.snapshot;
+    let wrong = [
+        "reconstruct",
+        "--snapshot",
+        y,
+        "--method",
+        "bisrnet",
+        "--weights",
+        &sim,
+        "--instrument",
+        "tsa-real",
+    ];
+    refused(&[&wrong[..], &["--mask", &bench.mask, "-o", &out]].concat(), &["`standard`", "`tsa-real`"]);
+}
