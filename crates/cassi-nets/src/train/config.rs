@@ -307,7 +307,7 @@ pub enum Precision {
     /// Single.
     #[default]
     F32,
-    /// bfloat16; for CUDA.
+    /// bfloat16; for CUDA and CPUs with AVX512-BF16.
     Bf16,
 }
 

@@ -1,6 +1,6 @@
 //! Scenes and masks, packed once: in the memory of the training device, or as much of them as it is to hold.
 //!
-//! Reading scenes is in [`read`], the packed file in [`spool`], and what is in memory of it in [`window`].
+//! Reading scenes is in `read`, the packed file in `spool`, and what is in memory of it in `window`.
 
 mod read;
 mod spool;
