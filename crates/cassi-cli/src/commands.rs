@@ -14,6 +14,7 @@ pub(crate) mod lift;
 pub(crate) mod mask;
 pub(crate) mod methods;
 pub(crate) mod network;
+mod quality;
 pub(crate) mod reconstruct;
 pub(crate) mod render;
 pub(crate) mod scene;

@@ -33,7 +33,10 @@ impl Context {
             seed: common.seed,
             quiet: common.quiet,
             verbose: common.verbose,
-            command_line: arguments.iter().map(|a| a.to_string_lossy().into_owned()).collect(),
+            // Where this binary lies is nobody's business but this machine's.
+            command_line: std::iter::once("cassi".to_string())
+                .chain(arguments.iter().skip(1).map(|a| a.to_string_lossy().into_owned()))
+                .collect(),
         }
     }
 
@@ -45,7 +48,6 @@ impl Context {
     }
 
     /// The command line as it was given, configuration included.
-    #[cfg(feature = "torch")]
     pub(crate) fn command_line(&self) -> String {
         self.command_line.join(" ")
     }

@@ -1,5 +1,5 @@
 //! `cassi bench`: operators against the speed of a copy, and GAP-TV against a plain numpy version of the same
-//! iteration, each with its reference in the same run.
+//! iteration, each with its reference in the same run; and the quality of methods on a folder of scenes.
 
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use cassi_core::{LinearOperator, NoiseLevel, Problem, Silent, Snapshot, random::Stream};
 use cassi_optics::{SdCassi, mask};
 
-use super::Outcome;
+use super::{Outcome, quality};
 use crate::context::Context;
 use crate::registry;
 
@@ -21,10 +21,12 @@ Examples:
   cassi bench --threads 2
   cassi bench operators --json
   cassi bench gap-tv --python venv/bin/python3      (an interpreter that has numpy)
+  cassi bench quality --scenes validation --method gap-tv --method mst-s -o results.md
+  cassi bench quality --scenes validation --mask mask.mat --method mst-s=mine.safetensors --json
 
 Run it on an idle machine: what else runs is measured too.")]
 pub(crate) struct Args {
-    /// What to measure [default: all]
+    /// What to measure [default: all speeds]
     what: Option<What>,
     /// Repetitions; the median counts
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -32,6 +34,8 @@ pub(crate) struct Args {
     /// The Python that times the numpy reference of GAP-TV
     #[arg(long, value_name = "PROGRAM", default_value = "python3")]
     python: String,
+    #[command(flatten)]
+    quality: quality::Options,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, clap::ValueEnum)]
@@ -40,9 +44,15 @@ enum What {
     Operators,
     /// 100 iterations of GAP-TV against plain numpy
     GapTv,
+    /// Every figure of merit of methods on true cubes
+    Quality,
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
+    if args.what == Some(What::Quality) {
+        quality::run(&args.quality, context)?;
+        return Ok(Outcome::Done);
+    }
     let mut rows = Vec::new();
     if args.what != Some(What::GapTv) {
         for side in [256, 1024] {

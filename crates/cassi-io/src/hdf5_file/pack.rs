@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use cassi_core::Cube;
-use tempfile::NamedTempFile;
 
 use super::SCHEMA_VERSION;
 use super::write::{chunk, write_text};
@@ -20,7 +19,7 @@ const SCALE: f64 = 1.0 / 65535.0;
 /// wavelengths.
 pub struct CubePack {
     path: PathBuf,
-    temporary: NamedTempFile,
+    temporary: files::Temporary,
     file: hdf5::File,
     names: HashSet<String>,
 }

@@ -1,0 +1,286 @@
+//! `cassi bench quality`: every method on every scene of a folder, under one or several masks, in all conventions, as
+//! a Markdown document with the published figures beside it.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use cassi_core::metrics::Scores;
+use cassi_core::{Cube, InstrumentDescription, Mask, NoiseLevel, NoiseModel, Problem, Reconstructor};
+use cassi_optics::SdCassi;
+
+use crate::context::Context;
+use crate::engine::EngineOptions;
+use crate::inputs::{self, AxisOptions};
+use crate::registry::{self, Request};
+use crate::weights::Weights;
+
+/// Figures that papers print, on other scenes.
+const PUBLISHED: &str = include_str!("../../../../docs/benchmarks/published.csv");
+
+/// What `quality` needs to know.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Quality")]
+pub(crate) struct Options {
+    /// The folder of true cubes
+    #[arg(long, value_name = "FOLDER")]
+    scenes: Option<PathBuf>,
+    /// A mask; may be repeated [default: the instrument's own]
+    #[arg(long = "mask", value_name = "FILE")]
+    masks: Vec<String>,
+    /// A method, with a weights file if not the default one; may be repeated
+    #[arg(long = "method", value_name = "NAME[=WEIGHTS]")]
+    methods: Vec<String>,
+    /// Also give the mean over the scenes whose name begins like this
+    #[arg(long, value_name = "PREFIX")]
+    group: Option<String>,
+    /// Where the document goes [default: standard output]
+    #[arg(short, long, value_name = "FILE.md")]
+    output: Option<PathBuf>,
+}
+
+/// A method as the user asked for it.
+struct Asked<'a> {
+    label: &'a str,
+    name: &'a str,
+    weights: Option<&'a Path>,
+}
+
+/// What one method does on all scenes under one mask.
+#[derive(serde::Serialize)]
+struct Result {
+    mask: String,
+    method: String,
+    weights: String,
+    seconds: f64,
+    scenes: Vec<(String, Scores)>,
+}
+
+/// Measures; writes the document or prints it.
+///
+/// # Errors
+/// Without scenes or methods; if a file cannot be read or a method cannot be made.
+pub(crate) fn run(options: &Options, context: &Context) -> anyhow::Result<()> {
+    let folder = options.scenes.as_deref().context("quality needs true cubes: --scenes FOLDER")?;
+    if options.methods.is_empty() {
+        bail!("quality needs at least one --method NAME[=WEIGHTS]; `cassi methods` lists them");
+    }
+    let methods: Vec<Asked<'_>> = options.methods.iter().map(|text| asked(text)).collect();
+    methods.iter().try_for_each(|method| registry::check_name(method.name))?;
+    let instrument = inputs::instrument_by_name("standard")?;
+    let scenes = read_scenes(folder, &instrument, context)?;
+    let masks: Vec<Option<&str>> = match options.masks.as_slice() {
+        [] => vec![None],
+        named => named.iter().map(|name| Some(name.as_str())).collect(),
+    };
+    let mut results = Vec::new();
+    for mask in masks {
+        results.extend(under_mask(mask, &methods, &scenes, &instrument, context)?);
+    }
+    if context.json {
+        context.print_json(&serde_json::to_value(&results)?);
+        return Ok(());
+    }
+    let text = document(&results, options.group.as_deref(), &context.command_line());
+    match &options.output {
+        Some(path) => {
+            cassi_io::write_bytes(path, text.as_bytes())?;
+            context.say(format!("results: {}", path.display()));
+        }
+        None => print!("{text}"),
+    }
+    Ok(())
+}
+
+fn asked(text: &str) -> Asked<'_> {
+    match text.split_once('=') {
+        Some((name, file)) => Asked { label: text, name, weights: Some(Path::new(file)) },
+        None => Asked { label: text, name: text, weights: None },
+    }
+}
+
+fn read_scenes(
+    folder: &Path,
+    instrument: &InstrumentDescription,
+    context: &Context,
+) -> anyhow::Result<Vec<(String, Cube)>> {
+    let mut scenes = Vec::new();
+    for file in cassi_io::list_folder(folder)? {
+        if !inputs::has_extension(&file, &["h5", "hdf5", "mat", "npy", "npz"]) {
+            continue;
+        }
+        let text = file.to_str().with_context(|| format!("{}: a name that is no UTF-8", file.display()))?;
+        let (cube, _, _) = inputs::cube(text, &AxisOptions::default(), context)?;
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        scenes.push((name, cube.resample(&instrument.wavelengths_nm)));
+    }
+    if scenes.is_empty() {
+        bail!("{}: no cubes (.h5, .mat, .npy, .npz) in this folder", folder.display());
+    }
+    Ok(scenes)
+}
+
+fn under_mask(
+    mask_file: Option<&str>,
+    methods: &[Asked<'_>],
+    scenes: &[(String, Cube)],
+    instrument: &InstrumentDescription,
+    context: &Context,
+) -> anyhow::Result<Vec<Result>> {
+    let mut results = Vec::new();
+    let size = [scenes[0].1.rows(), scenes[0].1.columns()];
+    let (mask, _) = inputs::mask(mask_file, instrument, size, context)?;
+    let mask = mask.context("an instrument with a mask")?;
+    let name = match (mask_file, &instrument.default_mask) {
+        (Some(file), _) => Path::new(file).file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        (None, own) => own.clone().unwrap_or_default(),
+    };
+    for method in methods {
+        let built = registry::make(Request {
+            name: method.name,
+            settings: &[],
+            weights: method.weights.map(Weights::open).transpose()?,
+            engine: &EngineOptions::default(),
+            instrument,
+            mask: Some(&mask),
+        })?;
+        context.say(format!("{} under {name}: {} scenes", method.label, scenes.len()));
+        results.push(measure(built.method.as_ref(), &name, &mask, scenes, instrument, context)?);
+    }
+    Ok(results)
+}
+
+fn measure(
+    method: &dyn Reconstructor,
+    mask_name: &str,
+    mask: &Mask,
+    scenes: &[(String, Cube)],
+    instrument: &InstrumentDescription,
+    context: &Context,
+) -> anyhow::Result<Result> {
+    let card = method.describe();
+    let camera = SdCassi::for_instrument(instrument, mask);
+    let mut result = Result {
+        mask: mask_name.into(),
+        method: card.name.into(),
+        weights: card.weights.clone().unwrap_or_default(),
+        seconds: 0.0,
+        scenes: Vec::new(),
+    };
+    for (name, truth) in scenes {
+        let snapshot =
+            cassi_optics::simulate(truth, instrument, mask, NoiseModel::None, context.seed)?.snapshot;
+        let problem = Problem {
+            snapshot: &snapshot,
+            instrument,
+            operator: Some(&camera),
+            mask: Some(mask),
+            // The benchmark is noise-free, and methods are told so.
+            noise: NoiseLevel::Known(0.0),
+            warm_start: None,
+        };
+        let mut progress = context.progress(card.name, 1);
+        let reconstruction = method.reconstruct(&problem, &mut progress)?;
+        result.seconds += reconstruction.elapsed.as_secs_f64() / scenes.len() as f64;
+        result.scenes.push((name.clone(), Scores::compute(truth, &reconstruction.cube)?));
+    }
+    Ok(result)
+}
+
+fn mean(scenes: &[(String, Scores)], figure: impl Fn(&Scores) -> f64) -> f64 {
+    scenes.iter().map(|(_, scores)| figure(scores)).sum::<f64>() / scenes.len().max(1) as f64
+}
+
+fn document(results: &[Result], group: Option<&str>, command: &str) -> String {
+    let mut text = format!(
+        "# Results\n\nMade by `{command}`; nothing here is written by hand. Instrument `standard`, noise-free snapshots, \
+         means over the scenes; `docs/metrics.md` says what each figure means.\n"
+    );
+    let mut masks: Vec<&str> = results.iter().map(|result| result.mask.as_str()).collect();
+    masks.dedup();
+    for mask in masks {
+        let of_mask: Vec<&Result> = results.iter().filter(|result| result.mask == mask).collect();
+        let _ = writeln!(text, "\n## Mask {mask}\n");
+        let group_column =
+            group.map(|prefix| format!(" psnr_unit_peak of `{prefix}*` |")).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "| method | psnr_unit_peak |{group_column} psnr_mst | psnr_matlab | ssim_unit_peak | ssim_mst | ssim_matlab | \
+             sam_deg | seconds | weights |\n|---|---|{}---|---|---|---|---|---|---|---|",
+            if group.is_some() { "---|" } else { "" }
+        );
+        for result in &of_mask {
+            let scenes = &result.scenes;
+            let grouped = group.map(|prefix| {
+                let chosen: Vec<_> =
+                    scenes.iter().filter(|(name, _)| name.starts_with(prefix)).cloned().collect();
+                format!(" {:.2} |", mean(&chosen, |s| s.psnr_unit_peak))
+            });
+            let _ = writeln!(
+                text,
+                "| {} | {:.2} |{} {:.2} | {:.2} | {:.3} | {:.3} | {:.3} | {:.2} | {:.3} | {} |",
+                result.method,
+                mean(scenes, |s| s.psnr_unit_peak),
+                grouped.unwrap_or_default(),
+                mean(scenes, |s| s.psnr_mst),
+                mean(scenes, |s| s.psnr_matlab),
+                mean(scenes, |s| s.ssim_unit_peak),
+                mean(scenes, |s| s.ssim_mst),
+                mean(scenes, |s| s.ssim_matlab),
+                mean(scenes, |s| s.sam_deg),
+                result.seconds,
+                short_weights(&result.weights),
+            );
+        }
+        let _ = write!(text, "\npsnr_unit_peak by scene:\n\n| scene |");
+        of_mask.iter().for_each(|result| text += &format!(" {} |", result.method));
+        let _ = write!(text, "\n|---|{}", "---|".repeat(of_mask.len()));
+        for (index, (scene, _)) in of_mask[0].scenes.iter().enumerate() {
+            let _ = write!(text, "\n| {scene} |");
+            of_mask
+                .iter()
+                .for_each(|result| text += &format!(" {:.2} |", result.scenes[index].1.psnr_unit_peak));
+        }
+        text.push('\n');
+    }
+    text + "\n## Published figures, quoted\n\nOn ten other scenes (KAIST crops of the simulated benchmark, noise-free, \
+            its one mask), by networks trained on far more data: not comparable with the tables above.\n\n| method | \
+            PSNR, dB | SSIM |\n|---|---|---|\n"
+        + &PUBLISHED
+            .lines()
+            .skip(1)
+            .map(|line| format!("| {} |\n", line.replace(',', " | ")))
+            .collect::<String>()
+}
+
+/// The name of the weights with the start of their hash.
+fn short_weights(label: &str) -> String {
+    match label.split_once("(SHA-256 ") {
+        Some((name, hash)) => format!("{} `{}`", name.trim(), &hash[..hash.len().min(8)]),
+        None => label.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_may_name_its_weights() {
+        let plain = asked("gap-tv");
+        assert_eq!((plain.name, plain.weights), ("gap-tv", None));
+        let named = asked("mst-s=a/b.safetensors");
+        assert_eq!((named.name, named.weights), ("mst-s", Some(Path::new("a/b.safetensors"))));
+    }
+
+    #[test]
+    fn every_published_line_has_three_cells() {
+        assert!(PUBLISHED.lines().all(|line| line.split(',').count() == 3));
+    }
+
+    #[test]
+    fn long_hashes_are_cut() {
+        assert_eq!(short_weights("a.safetensors (SHA-256 0123456789abcdef)"), "a.safetensors `01234567`");
+        assert_eq!(short_weights(""), "");
+    }
+}
