@@ -81,8 +81,7 @@ fn main() {
     println!("kernel {}, 2 threads, medians of {ROUNDS}", camera(8).kernel_name());
     println!("| cube | copy GB/s | forward ms | of copy | adjoint ms | of copy |");
     println!("|---|---|---|---|---|---|");
-    // From inside the pool, as a solver calls them: entering it from outside costs every candidate the same wake-up.
-    rayon::scope(|_| SIZES.into_iter().for_each(ratios));
+    SIZES.into_iter().for_each(ratios);
     let mut criterion = Criterion::default().configure_from_args();
     criterion_figures(&mut criterion);
     criterion.final_summary();

@@ -56,8 +56,7 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let mut rows = Vec::new();
     if args.what != Some(What::GapTv) {
         for side in [256, 1024] {
-            // From inside the thread pool, as a solver calls them.
-            rows.extend(rayon::scope(|_| operators(side, args.repeat)));
+            rows.extend(operators(side, args.repeat));
         }
     }
     if args.what != Some(What::Operators) {
@@ -83,21 +82,17 @@ struct Row {
     comparison: String,
 }
 
-/// Median seconds of each piece of work, all of them taken in turn so that they meet the same machine.
-fn median_seconds<const N: usize>(repeat: u32, mut work: [&mut dyn FnMut(); N]) -> [f64; N] {
-    work.iter_mut().for_each(|work| work()); // caches, page tables, thread pool
-    let mut times = [const { Vec::new() }; N];
-    for _ in 0..repeat {
-        for (work, times) in work.iter_mut().zip(&mut times) {
+fn median_seconds(repeat: u32, mut work: impl FnMut()) -> f64 {
+    work(); // caches, page tables, thread pool
+    let mut times: Vec<f64> = (0..repeat)
+        .map(|_| {
             let start = Instant::now();
             work();
-            times.push(start.elapsed().as_secs_f64());
-        }
-    }
-    times.map(|mut times| {
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    })
+            start.elapsed().as_secs_f64()
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
 }
 
 fn uniform(purpose: &str, n: usize) -> Vec<f32> {
@@ -109,28 +104,23 @@ fn uniform(purpose: &str, n: usize) -> Vec<f32> {
 fn operators(side: usize, repeat: u32) -> Vec<Row> {
     let (plane, _) = mask::fit_to(&standard_mask(), side, side);
     let operator = SdCassi::new(&plane, 28, 2);
-    let cube = uniform("bench/cube", 28 * side * side);
-    // The copy and the adjoint write to the same buffer: two cubes in all, which is what a copy needs.
-    let written = std::cell::RefCell::new(cube.clone());
+    let mut cube = uniform("bench/cube", 28 * side * side);
     let mut snapshot = vec![0f32; side * (side + 54)];
-    let image = uniform("bench/snapshot", snapshot.len());
+    let mut copy = vec![0f32; cube.len()];
 
     // Read and write of a cube-sized buffer, in parallel like the operators.
     let chunk = cube.len().div_ceil(4 * rayon::current_num_threads());
-    let [copy_seconds, forward, adjoint] = median_seconds(
-        repeat,
-        [
-            &mut || {
-                use rayon::prelude::*;
-                (written.borrow_mut().par_chunks_mut(chunk).zip(cube.par_chunks(chunk)))
-                    .for_each(|(to, from)| to.copy_from_slice(from));
-            },
-            &mut || operator.forward(&cube, &mut snapshot),
-            &mut || operator.adjoint(&image, &mut written.borrow_mut()),
-        ],
-    );
+    let copy_seconds = median_seconds(repeat, || {
+        use rayon::prelude::*;
+        copy.par_chunks_mut(chunk)
+            .zip(cube.par_chunks(chunk))
+            .for_each(|(to, from)| to.copy_from_slice(from));
+    });
     let copy_rate = 2.0 * 4.0 * cube.len() as f64 / copy_seconds;
     let bytes = 4.0 * (cube.len() + side * side + snapshot.len()) as f64;
+
+    let forward = median_seconds(repeat, || operator.forward(&cube, &mut snapshot));
+    let adjoint = median_seconds(repeat, || operator.adjoint(&snapshot, &mut cube));
     let row = |name: &str, seconds: f64| {
         let share = bytes / seconds / copy_rate;
         Row {
