@@ -1,8 +1,11 @@
 //! The kernels for AVX2 and AVX-512: the portable loops compiled for wider vectors, and a streaming adjoint.
 
-use std::arch::x86_64::{_mm_sfence, _mm_stream_si32, _mm256_loadu_ps, _mm256_mul_ps, _mm256_stream_ps};
+use std::arch::x86_64::{
+    __mmask16, _MM_HINT_T0, _mm_prefetch, _mm_sfence, _mm_stream_si32, _mm256_loadu_ps, _mm256_mul_ps,
+    _mm256_stream_ps, _mm512_mask_add_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_mul_ps,
+};
 
-use super::{GROUP, Kernel, Window, portable};
+use super::{AHEAD, GROUP, Kernel, Window, portable};
 
 pub(crate) const AVX2: Kernel = Kernel {
     name: "avx2",
@@ -45,9 +48,44 @@ fn accumulate_avx512(window: Window, y: &mut [f32], mask: &[f32], x: &[f32]) {
     portable::accumulate(window, y, mask, x);
 }
 
+/// All bands of the group a vector at a time, those that do not reach over the whole vector through masks: the portable
+/// loop adds their edges one band after another, which for 256 columns takes as long as the rest.
 #[target_feature(enable = "avx512f")]
 fn accumulate_group_avx512(window: Window, step: usize, y: &mut [f32], mask: &[f32], x: [&[f32]; GROUP]) {
-    portable::accumulate_group(window, step, y, mask, x);
+    const LANES: usize = 16;
+    let Window { columns, width, offset } = window;
+    let reach = columns + (GROUP - 1) * step;
+    let rows = y.chunks_exact_mut(width).zip(mask.chunks_exact(columns)).enumerate();
+    for (row, (y, mask)) in rows {
+        let y = &mut y[offset..offset + reach];
+        let x = x.map(|x| &x[row * columns..][..columns]);
+        for at in (0..reach).step_by(LANES) {
+            let inside = lanes_of(0, reach, at as isize);
+            // SAFETY: only lanes below the length of `y` are read and written, and below that of `mask` and `x` read;
+            // masked lanes are not touched, so their addresses need not exist. Prefetches touch nothing.
+            unsafe {
+                let place = y.as_mut_ptr().add(at);
+                let mut sum = _mm512_maskz_loadu_ps(inside, place);
+                for (k, x) in x.iter().enumerate() {
+                    let start = at as isize - (k * step) as isize;
+                    let lanes = lanes_of(0, columns, start);
+                    let (m, x) = (mask.as_ptr().wrapping_offset(start), x.as_ptr().wrapping_offset(start));
+                    _mm_prefetch::<_MM_HINT_T0>(x.wrapping_add(AHEAD).cast());
+                    let product =
+                        _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, m), _mm512_maskz_loadu_ps(lanes, x));
+                    sum = _mm512_mask_add_ps(sum, lanes, sum, product);
+                }
+                _mm512_mask_storeu_ps(place, inside, sum);
+            }
+        }
+    }
+}
+
+/// The lanes of a vector at `at` that lie from `from` to below `to`.
+#[inline(always)]
+fn lanes_of(from: isize, to: usize, at: isize) -> __mmask16 {
+    let below = |end: isize| -> u32 { (1 << (end - at).clamp(0, 16)) - 1 };
+    (below(to as isize) & !below(from)) as __mmask16
 }
 
 #[target_feature(enable = "avx512f")]
