@@ -9,7 +9,7 @@ use cassi_io::TensorPrecision;
 
 use crate::util::{Scratch, cassi, json, output, random_weights, refused, shared, write_weights};
 
-/// An instrument of our own, so that weights that ship never fit it.
+/// An instrument of our own with a band of its own, so that weights that ship never fit it.
 const CAMERA: &str = "test-camera";
 
 /// A snapshot of that camera and the camera's file.
@@ -28,7 +28,9 @@ impl Bench {
         let (camera, scene, snapshot, mask) =
             (file("camera.toml"), file("s.npy"), file("y.npy"), file("m.npy"));
         let standard = output(&["instrument", "show", "standard"]);
-        std::fs::write(&camera, standard.replace("\"standard\"", &format!("{CAMERA:?}"))).unwrap();
+        let ours = standard.replace("\"standard\"", &format!("{CAMERA:?}")).replace("453.5", "453.0");
+        assert!(ours.contains("453.0"), "{ours}");
+        std::fs::write(&camera, ours).unwrap();
         output(&["scene", "make", "--rows", "16", "--columns", "16", "-o", &scene]);
         let made = json(&["mask", "make", "bernoulli", "--rows", "16", "--columns", "16", "-o", &mask]);
         output(&["simulate", "--scene", &scene, "--mask", &mask, "--instrument", &camera, "-o", &snapshot]);

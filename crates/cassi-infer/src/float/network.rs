@@ -450,10 +450,11 @@ mod tests {
                             assert!(gap <= 1e-5 * largest(&single), "{}: {a} against {b}", kernel.name);
                         }
                     } else {
-                        // Sums of the same bf16 products differ in their last f32 bits, and now and then tip the next
-                        // rounding to bf16 over: a part of what the rounding itself costs.
+                        // Sums of the same bf16 products differ in their last f32 bits, which tips later roundings to
+                        // bf16 over. Were all of these independent, two runs would be √2 times as far apart as
+                        // rounding costs; a kernel at fault is off by much more.
                         let gap = rms(&found, &half);
-                        assert!(gap < 0.5 * cost, "{}: {gap:.2e} of {cost:.2e}", kernel.name);
+                        assert!(gap < cost, "{}: {gap:.2e} of {cost:.2e}", kernel.name);
                         assert!(cost < 0.02 * f64::from(largest(&single)), "bf16 costs {cost:.2e}");
                     }
                 }
