@@ -2,8 +2,14 @@
 
 mod common;
 
-use cassi_infer::binary::{BinaryNetwork, Engine, Layout, Method, rule_weights};
-use common::{band_means, crop, get, golden, largest, largest_difference, psnr, run, shared};
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use cassi_core::{NamedTensors, Tensor};
+use cassi_infer::binary::{
+    BinaryNetwork, Engine, Layout, Method, StageObserver, StageRow, Unit, rule_weights,
+};
+use common::{band_means, crop, get, golden, largest, largest_difference, psnr, run, run_observed, shared};
 
 fn file_stem(method: Method) -> &'static str {
     match method {
@@ -126,5 +132,143 @@ fn official_weights_on_the_real_snapshot() {
     assert!(mutual > 38.0, "{mutual}");
     for (found, expected) in band_means(&output, 28).iter().zip(&get(&golden, "band_mean").data) {
         assert!((found - f64::from(*expected)).abs() < 2e-3, "{found} {expected}");
+    }
+}
+
+/// Collects the features of every stage, `[channel, row, column]`.
+#[derive(Default)]
+struct Stages(Mutex<HashMap<&'static str, Vec<(usize, Vec<f32>)>>>);
+
+impl StageObserver for Stages {
+    fn row(&self, row: &StageRow<'_>) {
+        let pixels = (0..row.channels).flat_map(|c| row.channel(c).iter().copied()).collect();
+        let mut stages = self.0.lock().unwrap();
+        let rows = stages.entry(row.stage).or_default();
+        match rows.iter().find(|(number, _)| *number == row.row) {
+            Some((_, before)) => assert_eq!(before, &pixels, "halo rows of {} are the same", row.stage),
+            None => rows.push((row.row, pixels)),
+        }
+    }
+}
+
+impl Stages {
+    /// What a stage made of an image of `rows` rows at its level.
+    fn image(&self, stage: &str, shape: &[usize]) -> Vec<f32> {
+        let [_, channels, rows, columns] = *shape else { panic!("{stage} has four axes") };
+        let stages = self.0.lock().unwrap();
+        let found = stages.get(stage).unwrap_or_else(|| panic!("no stage `{stage}`"));
+        assert_eq!(found.len(), rows, "rows of {stage}");
+        let mut image = vec![f32::NAN; channels * rows * columns];
+        for (row, pixels) in found {
+            for (channel, pixels) in pixels.chunks_exact(columns).enumerate() {
+                image[(channel * rows + row) * columns..][..columns].copy_from_slice(pixels);
+            }
+        }
+        image
+    }
+}
+
+fn difference_of(a: &[f32], b: &[f32]) -> Vec<f32> {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| a - b).collect()
+}
+
+/// Compares every stage's tap of the 16 case; returns how many there were.
+fn compare_stages(
+    network: &BinaryNetwork,
+    golden: &NamedTensors,
+    input: (&Tensor, Option<&Tensor>),
+) -> usize {
+    let stages = Stages::default();
+    let output = run_observed(network, input.0, input.1, &stages);
+    let mut compared = 0;
+    for (name, expected) in golden.iter() {
+        let Some(tap) = name.strip_prefix("tap16_") else { continue };
+        let found = match tap {
+            _ if tap.starts_with("m_") => continue,
+            "enc0_layernorm" => continue,
+            // Before the block's own residual, and before the whole network's.
+            "enc0_ff" => difference_of(
+                &stages.image("enc0", &expected.shape),
+                &stages.image("embedding", &expected.shape),
+            ),
+            "conv_out" if network.method() != Method::Bbcu => {
+                difference_of(&output, &stages.image("conv_in", &expected.shape))
+            }
+            "conv_out" => {
+                // The output is divided by 14 after the residual.
+                let output: Vec<f32> = output.iter().map(|v| 14.0 * v).collect();
+                difference_of(&output, &stages.image("conv_in", &expected.shape))
+            }
+            _ => stages.image(tap, &expected.shape),
+        };
+        // Features reach some tens, so 1e-4 of the output becomes 1e-4 of what a tap reaches.
+        let limit = 1e-4 * largest(&expected.data).max(1.0);
+        let difference = largest_difference(&found, &expected.data);
+        assert!(difference <= limit, "{} {tap}: {difference:e}, allowed {limit:e}", network.method());
+        compared += 1;
+    }
+    compared
+}
+
+/// Stages of all eight networks with rule weights, both engines.
+#[test]
+fn rule_weights_reproduce_every_stage() {
+    let inputs = golden("net_inputs.npz");
+    for method in Method::ALL {
+        let expected = golden(&format!("{}_sim_small.npz", file_stem(method)));
+        let network = BinaryNetwork::from_tensors(&rule_weights(method), method, Layout::Standard).unwrap();
+        for engine in [Engine::Float, Engine::Bits] {
+            let input = (get(&inputs, "x_16"), Some(get(&inputs, "mask2d_16")));
+            let compared = compare_stages(&network.clone().with_engine(engine), &expected, input);
+            assert_eq!(compared, 14, "{method}: taps in the reference file");
+        }
+    }
+}
+
+/// BiSRNet with the official weights: 18 stages of the simulation, 5 of the real layout.
+#[test]
+fn official_weights_reproduce_every_stage() {
+    if let Some(network) = official(Layout::Standard) {
+        let golden = shared_golden("bisrnet_sim_small.npz");
+        let input = (get(&golden, "x_16"), Some(get(&golden, "mask2d_16")));
+        assert_eq!(compare_stages(&network, &golden, input), 18);
+    }
+    if let Some(network) = official(Layout::TsaReal) {
+        let golden = shared_golden("bisrnet_real_small.npz");
+        assert_eq!(compare_stages(&network, &golden, (get(&golden, "y_16"), None)), 5);
+    }
+}
+
+/// The three units of which the published code was tapped at every step.
+#[test]
+fn official_units_step_by_step() {
+    let Some(network) = official(Layout::Standard) else { return };
+    let golden = shared_golden("bisrnet_sim_small.npz");
+    let units = [
+        ("m_embedding", Unit::Embedding),
+        ("m_enc0_ff_increase1", Unit::Increase),
+        ("m_enc0_ff_grouped", Unit::Grouped),
+    ];
+    for (name, unit) in units {
+        let tap = |step: &str| &get(&golden, &format!("tap16_{name}_{step}")).data;
+        for engine in [Engine::Bits, Engine::Float] {
+            let network = network.clone().with_engine(engine);
+            let found = network.unit_steps(unit, tap("input"), 16, 16);
+            // The signs are those of the values before them, and exact.
+            let signs: Vec<f32> =
+                tap("pre_sign").iter().map(|&v| f32::from(i8::from(v > 0.0) - i8::from(v < 0.0))).collect();
+            assert_eq!(&found.activation, tap("activation"), "{name}");
+            assert_eq!(found.activation, signs, "{name}");
+            for (step, found) in [("conv", &found.conv), ("rprelu", &found.rprelu), ("output", &found.output)]
+            {
+                // Exact scale times sign against the published three-term weights: 6e-8 a weight (golden/README,
+                // trap 2), over at most 252 weights.
+                let expected = tap(step);
+                let limit = 252.0 * 6e-8 * largest(expected).max(1.0);
+                let difference = largest_difference(found, expected);
+                assert!(difference <= limit, "{name} {step}: {difference:e}, allowed {limit:e}");
+            }
+        }
     }
 }

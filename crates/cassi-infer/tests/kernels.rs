@@ -1,8 +1,8 @@
 //! Every kernel against a naive float convolution and against the portable one.
 
 use cassi_infer::kernels::{
-    Activation, BitConv, CHUNK, Epilogue, FloatConv, KERNELS, Kernel, LayerNorm, OUTSIDE, Pack, Shortcut,
-    Tail, Target, pack_negatives, signs, weight_code,
+    Activation, BitConv, CHUNK, Epilogue, Finish, FloatConv, KERNELS, Kernel, LayerNorm, OUTSIDE, Pack,
+    Shortcut, Tail, Target, WordConv, best_of, named, pack_negatives, weight_code,
 };
 use proptest::prelude::*;
 
@@ -32,13 +32,13 @@ struct Case {
     inside: [bool; 3],
     /// `[row][channel][width]`, −1, 0 or 1.
     activations: Vec<f32>,
-    /// `[output][channel seen][tap]`.
+    /// `[output][channel seen][tap]`; a third of the cases has no zeros at all, a third zero activations only.
     weights: Vec<i8>,
 }
 
 fn case() -> impl Strategy<Value = Case> {
     let shape =
-        (1usize..=14, 1usize..=7, prop::bool::ANY, prop::bool::ANY, 1usize..=64, 0usize..3, prop::bool::ANY);
+        (1usize..=28, 1usize..=7, prop::bool::ANY, prop::bool::ANY, 1usize..=64, 0usize..3, 0usize..3);
     (shape, any::<u64>()).prop_map(|((groups, blocks, side3, grouped, width, border, zeros), seed)| {
         let side = if side3 { 3 } else { 1 };
         let channels = 4 * groups;
@@ -57,13 +57,12 @@ fn case() -> impl Strategy<Value = Case> {
             state ^= state << 17;
             state >> 33
         };
-        // A third of the cases has no zeros at all, which is the fast path.
         let mut ternary = |zero: bool| match draw() % if zero { 9 } else { 8 } {
             8 => 0,
             d => 2 * (d as i8 % 2) - 1,
         };
-        let activations = (0..3 * channels * width).map(|_| f32::from(ternary(zeros))).collect();
-        let weights = (0..outputs * seen * side * side).map(|_| ternary(zeros)).collect();
+        let activations = (0..3 * channels * width).map(|_| f32::from(ternary(zeros > 0))).collect();
+        let weights = (0..outputs * seen * side * side).map(|_| ternary(zeros > 1)).collect();
         Case { channels, outputs, side, grouped, width, inside, activations, weights }
     })
 }
@@ -123,33 +122,19 @@ impl Case {
         let mut positive = vec![OUTSIDE; 3 * slot];
         let mut negative = positive.clone();
         let mut zero = false;
-        let (factor, summand) = (vec![1.0; self.channels], vec![0.0; self.channels]);
+        let thresholds = [0f32, 0f32.next_down()].map(|t| vec![t; self.channels]);
         for row in (0..3).filter(|&r| self.inside[r]) {
-            let from = self.activations[row * self.channels * self.width..][..self.channels * self.width]
-                .chunks_exact(self.width)
-                .flat_map(|c| c.iter().copied().chain(std::iter::repeat_n(1.0, CHUNK - self.width)));
-            let input: Vec<f32> = from.collect();
-            let pack = Pack {
-                input: &input,
-                stride: CHUNK,
-                factor: &factor,
-                summand: &summand,
-                group_stride: stride,
-                pixels: self.pixels(),
-            };
-            zero |= (kernel.pack)(&pack, &mut positive[row * slot + 32..]);
-            pack_negatives(&pack, &mut negative[row * slot + 32..]);
+            let input = self.row(row);
+            let pack = self.pack(&input, &thresholds);
+            zero |= (kernel.pack)(&pack, &mut positive[row * slot + 32..], stride);
+            pack_negatives(&pack, &mut negative[row * slot + 32..], stride);
             for group in 0..self.channels / 4 {
                 let right = row * slot + group * stride + 32;
                 positive[right + self.width..right + self.pixels()].fill(OUTSIDE);
                 negative[right + self.width..right + self.pixels()].fill(OUTSIDE);
             }
         }
-        let inside = |r: usize| {
-            self.activations[r * self.channels * self.width..][..self.channels * self.width].iter()
-        };
-        let zeros = (0..3).filter(|&r| self.inside[r]).any(|r| inside(r).any(|&x| x == 0.0));
-        assert_eq!(zero, zeros, "{} says whether there are zeros", kernel.name);
+        assert_eq!(zero, self.has_zeros(), "{} says whether there are zeros", kernel.name);
         let dx = |tap: usize| if self.side == 3 { tap as isize % 3 - 1 } else { 0 };
         let taps: Vec<usize> = self
             .rows()
@@ -165,12 +150,6 @@ impl Case {
                     .map(move |o| weight_code(std::array::from_fn(|i| self.weight(o, tap, input + i))))
             })
             .collect();
-        let words = |row: &[i8]| -> Vec<u32> {
-            row.chunks(32).map(|w| w.iter().rev().fold(0, |word, &s| word << 1 | u32::from(s > 0))).collect()
-        };
-        let countable = self.side == 1 && !self.grouped && !self.weights.contains(&0);
-        let signs: Vec<u32> =
-            if countable { self.weights.chunks(self.channels).flat_map(words).collect() } else { vec![] };
         let conv = BitConv {
             positive: &positive,
             negative: zero.then_some(&negative[..]),
@@ -179,11 +158,87 @@ impl Case {
             groups: self.channels / 4,
             grouped: self.grouped,
             codes: &codes,
-            signs: &signs,
             outputs: self.outputs,
             pixels: self.pixels(),
         };
-        self.collect(|epilogue, target| (kernel.conv_bits)(&conv, epilogue, target))
+        self.collect(|finish, target| (kernel.conv_bits)(&conv, finish, target))
+    }
+
+    /// Row `row` with ones right of it, `[channel][CHUNK]`.
+    fn row(&self, row: usize) -> Vec<f32> {
+        self.activations[row * self.channels * self.width..][..self.channels * self.width]
+            .chunks_exact(self.width)
+            .flat_map(|c| c.iter().copied().chain(std::iter::repeat_n(1.0, CHUNK - self.width)))
+            .collect()
+    }
+
+    fn pack<'a>(&self, input: &'a [f32], thresholds: &'a [Vec<f32>; 2]) -> Pack<'a> {
+        let [above, below] = thresholds;
+        Pack { input, stride: CHUNK, above, below, pixels: self.pixels() }
+    }
+
+    fn has_zeros(&self) -> bool {
+        let row =
+            |r: usize| &self.activations[r * self.channels * self.width..][..self.channels * self.width];
+        (0..3).filter(|&r| self.inside[r]).any(|r| row(r).contains(&0.0))
+    }
+
+    /// `None` where the form does not apply: groups, or weights with zeros.
+    fn on_words(&self, kernel: &Kernel) -> Option<Vec<f32>> {
+        if self.grouped || self.weights.contains(&0) {
+            return None;
+        }
+        let words = self.channels.div_ceil(32);
+        let stride = 16 + self.pixels() + 16;
+        let slot = stride * words;
+        let mut positive = vec![0; 3 * slot];
+        let mut nonzero = vec![0; 3 * slot];
+        let thresholds = [0f32, 0f32.next_down()].map(|t| vec![t; self.channels]);
+        let mut zero = false;
+        for row in (0..3).filter(|&r| self.inside[r]) {
+            let place = row * slot + 16;
+            let input = self.row(row);
+            let pack = self.pack(&input, &thresholds);
+            zero |= (kernel.pack_words)(&pack, &mut positive[place..], &mut nonzero[place..], stride);
+            for word in 0..words {
+                let right = place + word * stride;
+                nonzero[right + self.width..right + self.pixels()].fill(0);
+            }
+        }
+        assert_eq!(zero, self.has_zeros(), "{} says whether there are zeros", kernel.name);
+        let dx = |tap: usize| if self.side == 3 { tap as isize % 3 - 1 } else { 0 };
+        let taps: Vec<(usize, usize)> = self
+            .rows()
+            .into_iter()
+            .enumerate()
+            .filter(|&(_, row)| self.inside[row])
+            .map(|(tap, row)| ((row * slot + 16).strict_add_signed(dx(tap)), tap))
+            .collect();
+        let mut weights = vec![];
+        for block in (0..self.outputs).step_by(4) {
+            for tap in 0..self.side * self.side {
+                for first in (0..self.channels).step_by(32) {
+                    for output in block..block + 4 {
+                        let inputs = first..(first + 32).min(self.channels);
+                        let word = inputs.rev().fold(0u32, |word, input| {
+                            word << 1 | u32::from(self.weight(output, tap, input) > 0)
+                        });
+                        weights.push(word);
+                    }
+                }
+            }
+        }
+        let conv = WordConv {
+            positive: &positive,
+            nonzero: (zero || self.side == 3).then_some(&nonzero[..]),
+            taps: &taps,
+            word_stride: stride,
+            channels: self.channels,
+            weights: &weights,
+            outputs: self.outputs,
+            pixels: self.pixels(),
+        };
+        Some(self.collect(|finish, target| (kernel.conv_words)(&conv, finish, target)))
     }
 
     fn on_floats(&self, kernel: &Kernel) -> Vec<f32> {
@@ -220,17 +275,17 @@ impl Case {
             outputs: self.outputs,
             pixels: self.pixels(),
         };
-        self.collect(|epilogue, target| (kernel.conv_float)(&conv, epilogue, target))
+        self.collect(|finish, target| (kernel.conv_float)(&conv, finish, target))
     }
 
-    fn collect(&self, run: impl Fn(&Epilogue, Target<'_>)) -> Vec<f32> {
+    fn collect(&self, run: impl Fn(&Finish, Target<'_>)) -> Vec<f32> {
         let epilogue = Epilogue {
             scale: vec![1.0; self.outputs],
             shift: vec![0.0; self.outputs],
             ..Epilogue::default()
         };
         let mut output = vec![f32::NAN; self.outputs * CHUNK];
-        run(&epilogue, Target { shortcut: None, output: &mut output, stride: CHUNK });
+        run(&Finish::new(epilogue.clone()), Target { shortcut: None, output: &mut output, stride: CHUNK });
         output.chunks_exact(CHUNK).flat_map(|c| c[..self.width].to_vec()).collect()
     }
 }
@@ -243,7 +298,10 @@ proptest! {
     fn every_kernel_equals_the_naive_convolution(case in case()) {
         let expected = case.naive();
         for kernel in kernels() {
-            prop_assert_eq!(&case.on_bits(kernel), &expected, "{} bits", kernel.name);
+            prop_assert_eq!(&case.on_bits(kernel), &expected, "{} by fours", kernel.name);
+            if let Some(found) = case.on_words(kernel) {
+                prop_assert_eq!(&found, &expected, "{} in words", kernel.name);
+            }
             // Sums of ±1 stay far below 2^24, so floats are exact too.
             prop_assert_eq!(&case.on_floats(kernel), &expected, "{} floats", kernel.name);
         }
@@ -268,9 +326,11 @@ fn the_largest_sums_do_not_overflow() {
         assert_eq!(expected[5].abs(), 2016.0);
         for kernel in kernels() {
             assert_eq!(case.on_bits(kernel), expected, "{}", kernel.name);
+            assert_eq!(case.on_words(kernel).unwrap(), expected, "{}", kernel.name);
             let mut with_zero = case.clone();
             with_zero.activations[64 * 224] = 0.0;
             assert_eq!(with_zero.on_bits(kernel), with_zero.naive(), "{}", kernel.name);
+            assert_eq!(with_zero.on_words(kernel).unwrap(), with_zero.naive(), "{}", kernel.name);
         }
     }
 }
@@ -326,7 +386,7 @@ fn every_epilogue_equals_portable() {
                                 output: &mut output,
                                 stride: CHUNK,
                             };
-                            (kernel.conv_float)(&conv, &epilogue, target);
+                            (kernel.conv_float)(&conv, &Finish::new(epilogue.clone()), target);
                             output.iter().map(|v| v.to_bits()).collect()
                         })
                         .collect();
@@ -348,7 +408,7 @@ fn layer_norm_and_signs() {
     for kernel in kernels() {
         let mut output = vec![0.0; channels * CHUNK];
         let norm = LayerNorm { input: &input, stride: CHUNK, gain: &gain, bias: &bias, pixels: CHUNK };
-        (kernel.layer_norm)(&norm, &mut output, CHUNK);
+        (kernel.rows.layer_norm)(&norm, &mut output, CHUNK);
         for pixel in 0..CHUNK {
             let x = |c: usize| f64::from(input[c * CHUNK + pixel]);
             let mean = (0..channels).map(x).sum::<f64>() / channels as f64;
@@ -364,12 +424,100 @@ fn layer_norm_and_signs() {
     let pack = Pack {
         input: &[-0.5, 0.0, 0.5, 1.0],
         stride: 1,
-        factor: &[1.0, 1.0, -1.0, 2.0],
-        summand: &[0.0, 0.0, 0.0, -2.0],
-        group_stride: 0,
+        above: &[0.0, 0.0, 0.75, 0.5],
+        below: &[-0.1, -0.1, 0.25, 0.4],
         pixels: 1,
     };
-    let mut output = [9.0; 4];
-    signs(&pack, &mut output, 1);
-    assert_eq!(output, [-1.0, 0.0, -1.0, 0.0]);
+    for kernel in kernels() {
+        let mut output = [9.0; 4];
+        (kernel.rows.signs)(&pack, &mut output, 1);
+        assert_eq!(output, [-1.0, 0.0, 0.0, 1.0], "{}", kernel.name);
+    }
+}
+
+fn portable() -> &'static Kernel {
+    named("portable").expect("portable always runs")
+}
+
+/// The passes between convolutions give the same bits on every path.
+#[test]
+fn row_passes_equal_portable() {
+    let channels = 4;
+    let value = |i: usize| ((i * 53 % 211) as f32 - 100.0) / 31.0;
+    for width in [1, 2, 7, 31, 64, 100] {
+        let stride = width + 5;
+        let row = |first: usize| (0..2 * channels * stride).map(|i| value(i + first)).collect::<Vec<f32>>();
+        let (a, b, c, d) = (row(0), row(77), row(5), row(131));
+        let all = |kernel: &Kernel| {
+            let mut results = vec![vec![0.0; channels * stride]; 9];
+            let [averaged, doubled, added, p0, p1, p2, p3, r0, r1] = &mut results[..] else { unreachable!() };
+            (kernel.rows.average)([&a, &b], 2 * stride, averaged, stride, width);
+            doubled.resize(channels * 2 * stride, 0.0);
+            let half = channels * stride;
+            let mut blend = vec![0.0; width];
+            (kernel.rows.double)([&a[..half], &b[..half]], stride, doubled, 2 * stride, width, &mut blend);
+            (kernel.rows.add)(added, &a);
+            (kernel.rows.transform)([&a[..half], &b[..half], &c[..half], &d[..half]], [p0, p1, p2, p3]);
+            (kernel.rows.combine)([&a[..half], &b[..half], &c[..half], &d[..half]], [r0, r1]);
+            results.concat().iter().map(|v| v.to_bits()).collect::<Vec<u32>>()
+        };
+        let expected = all(portable());
+        for kernel in kernels() {
+            assert_eq!(all(kernel), expected, "{} width {width}", kernel.name);
+        }
+    }
+}
+
+/// Thresholds that differ from channel to channel, infinite ones and intervals of zeros among them.
+#[test]
+fn packing_equals_portable() {
+    let channels = 56;
+    let input: Vec<f32> = (0..channels * CHUNK).map(|i| ((i * 53 % 211) as f32 - 100.0) / 31.0).collect();
+    let above: Vec<f32> = (0..channels)
+        .map(|c| match c % 7 {
+            0 => f32::NEG_INFINITY,
+            1 => f32::INFINITY,
+            _ => input[c * CHUNK + c],
+        })
+        .collect();
+    for interval in [0.0, 1e-7, 0.4] {
+        let below: Vec<f32> = above.iter().map(|a| (a - interval).min(a.next_down())).collect();
+        let pack = Pack { input: &input, stride: CHUNK, above: &above, below: &below, pixels: CHUNK };
+        let mut floats = vec![0.0; channels * CHUNK];
+        (portable().rows.signs)(&pack, &mut floats, CHUNK);
+        let sign = |c: usize, pixel: usize| floats[c * CHUNK + pixel];
+        for kernel in kernels() {
+            let mut bytes = vec![0; channels / 4 * CHUNK];
+            let mut negative = bytes.clone();
+            let (mut positive, mut nonzero) = (vec![0; 2 * CHUNK], vec![0; 2 * CHUNK]);
+            assert!((kernel.pack)(&pack, &mut bytes, CHUNK), "{}", kernel.name);
+            assert!((kernel.pack_words)(&pack, &mut positive, &mut nonzero, CHUNK), "{}", kernel.name);
+            pack_negatives(&pack, &mut negative, CHUNK);
+            let mut found = vec![f32::NAN; channels * CHUNK];
+            (kernel.rows.signs)(&pack, &mut found, CHUNK);
+            assert_eq!(found, floats, "{}", kernel.name);
+            for c in 0..channels {
+                for pixel in 0..CHUNK {
+                    let bit = |byte: u8| byte >> (c % 4) & 1 == 1;
+                    let at = c / 4 * CHUNK + pixel;
+                    assert_eq!(bit(bytes[at]), sign(c, pixel) > 0.0, "{}", kernel.name);
+                    assert_eq!(bit(negative[at]), sign(c, pixel) < 0.0);
+                    let bit = |words: &[u32]| words[c / 32 * CHUNK + pixel] >> (c % 32) & 1 == 1;
+                    assert_eq!(bit(&positive), sign(c, pixel) > 0.0, "{}", kernel.name);
+                    assert_eq!(bit(&nonzero), sign(c, pixel) != 0.0, "{}", kernel.name);
+                }
+            }
+        }
+    }
+}
+
+/// Where an instruction set is missing the next best one is taken, down to plain Rust.
+#[test]
+fn missing_instruction_sets_fall_back() {
+    let without = |missing: &[&str]| best_of(|kernel| !missing.contains(&kernel.name)).name;
+    let names: Vec<&str> = KERNELS.iter().map(|k| k.name).collect();
+    for (i, name) in names.iter().enumerate() {
+        assert_eq!(without(&names[..i]), *name);
+    }
+    assert_eq!(without(&names), "portable", "a CPU that can do nothing still runs");
 }

@@ -252,3 +252,37 @@ fn bad_inputs_are_refused() {
     let error = standard.run(input, &mut Workspace::default(), &mut vec![0.0; 28 * 64]).unwrap_err();
     assert!(matches!(error, RunError::Layout { found: "standard", .. }));
 }
+
+/// `CASSI_ISA` in the environment, if any, is obeyed (the test below calls this one with it).
+#[test]
+fn the_instruction_set_is_the_best_allowed() {
+    let allowed = std::env::var("CASSI_ISA").ok();
+    let first = KERNELS.iter().position(|k| Some(k.name) == allowed.as_deref()).unwrap_or(0);
+    let expected = KERNELS[first..].iter().find(|k| (k.available)()).unwrap();
+    let network = network(Method::BiSrNet, Layout::TsaReal);
+    assert_eq!(network.kernel().name, expected.name);
+    assert!(run_size(&network, &mut Workspace::default(), 16, 16).iter().all(|v| v.is_finite()));
+}
+
+#[test]
+fn the_environment_can_lower_the_instruction_set() {
+    for name in ["portable", "avx2", "avx512", "no such set"] {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "the_instruction_set_is_the_best_allowed"])
+            .env("CASSI_ISA", name)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{name}: {text}");
+    }
+}
+
+/// A wide frame of many windows, odd in both directions, equals the whole; memory is that of one window.
+#[test]
+fn a_large_frame_by_windows() {
+    let network = network(Method::BiSrNet, Layout::TsaReal);
+    let (rows, columns) = (1037, 203);
+    let whole = run_size(&network, &mut Workspace::with_window(rows), rows, columns);
+    let by_windows = run_size(&network, &mut Workspace::with_window(160), rows, columns);
+    assert!(by_windows == whole, "windows and whole differ");
+}

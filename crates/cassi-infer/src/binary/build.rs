@@ -1,10 +1,11 @@
 //! Assembles the eight networks from a [`Source`], by the layer names of their published checkpoints.
 
 use super::net::{BANDS, Block, Branch, BuildParts, Down, Layer, Operand, Packed, Weights};
+use super::signs::SignRule;
 use super::source::{Rule, Source};
 use super::winograd::Filter;
 use super::{Layout, Method};
-use crate::kernels::{Activation, Epilogue, Shortcut, Tail};
+use crate::kernels::{Activation, Epilogue, Finish, Shortcut, Tail};
 
 /// Reads a whole network.
 pub(super) fn build(source: &mut dyn Source, method: Method, layout: Layout) -> BuildParts {
@@ -59,7 +60,7 @@ enum Role {
 }
 
 fn plain_signs(channels: usize) -> Operand {
-    Operand::Signs { factor: vec![1.0; channels], summand: vec![0.0; channels] }
+    Operand::Signs(SignRule::new(&vec![1.0; channels], &vec![0.0; channels]))
 }
 
 fn layer(inputs: usize, outputs: usize, branches: Vec<Branch>) -> Layer {
@@ -102,7 +103,8 @@ impl Builder<'_> {
         let epilogue =
             Epilogue { scale: weights.scale.clone(), shift: vec![0.0; outputs], ..Epilogue::default() };
         let (weights, packed) = (Weights::Binary(weights), Packed::Floats(vec![]));
-        Branch { from: 0, inputs, to: 0, outputs, side, grouped, operand, weights, packed, epilogue }
+        let finish = Finish::default();
+        Branch { from: 0, inputs, to: 0, outputs, side, grouped, operand, weights, packed, epilogue, finish }
     }
 
     /// A full-precision convolution without bias.
@@ -122,6 +124,7 @@ impl Builder<'_> {
             weights,
             packed,
             epilogue,
+            finish: Finish::default(),
         };
         layer(inputs, outputs, vec![branch])
     }
@@ -156,6 +159,7 @@ impl Builder<'_> {
             weights,
             packed,
             epilogue,
+            finish: Finish::default(),
         };
         Some(layer(inputs, BANDS, vec![branch]))
     }
@@ -174,7 +178,7 @@ impl Builder<'_> {
         let summand = self.per_channel(format!("{prefix}.move0.b"), channels);
         let factor = self.per_channel(format!("{prefix}.move0.k"), channels);
         self.source.unused(&format!("{prefix}.binary_activation.beta"), &[1]);
-        let operand = Operand::Signs { factor, summand };
+        let operand = Operand::Signs(SignRule::new(&factor, &summand));
         let mut branch =
             self.binary(&format!("{prefix}.binary_conv"), channels, channels, side, grouped, operand);
         let [before, slope, after] = self.rprelu(&format!("{prefix}.relu"), channels);
@@ -284,7 +288,7 @@ impl Builder<'_> {
 
     fn shifted_signs(&mut self, prefix: &str, channels: usize) -> Operand {
         let summand = self.per_channel(format!("{prefix}.bias"), channels);
-        Operand::Signs { factor: vec![1.0; channels], summand }
+        Operand::Signs(SignRule::new(&vec![1.0; channels], &summand))
     }
 
     /// `prelu(v + move_2) + move_3` of ReActNet and BTM, unit number `n`; the first summand joins the shift.

@@ -8,14 +8,16 @@
 //! the blocked float convolution. Their sums are the same integers, so their cubes are the same bits; the float one
 //! is the check and the honest measure of what bits gain. `docs/bit-engine.md` has the design and the figures.
 
+mod buffer;
 mod build;
 mod cbin;
+mod inspect;
 mod method;
 mod net;
 mod operands;
 mod reconstruct;
-mod resample;
 mod run;
+mod signs;
 mod source;
 mod stage;
 mod winograd;
@@ -25,6 +27,7 @@ use build::build;
 use net::BuildParts;
 
 pub use cbin::{CbinError, SizeReport, compile, parse_cbin};
+pub use inspect::{StageObserver, StageRow, Unit, UnitSteps};
 pub use method::{Layout, Method};
 pub use reconstruct::BinaryReconstructor;
 pub use run::Input;
@@ -75,7 +78,7 @@ impl BinaryNetwork {
 
     fn packed(mut self) -> Self {
         for branch in self.parts.branches_mut() {
-            branch.pack(self.engine);
+            branch.pack(self.engine, self.kernel);
         }
         static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
         self.identity = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -95,7 +98,7 @@ impl BinaryNetwork {
     pub fn with_kernel(mut self, kernel: &'static Kernel) -> Self {
         assert!((kernel.available)(), "this CPU has no {}", kernel.name);
         self.kernel = kernel;
-        self
+        self.packed()
     }
 
     /// Which network it is.

@@ -1,10 +1,11 @@
 //! A network as data: layers made of branches, blocks made of layers, and the one skeleton that all eight share
 //! (a U of two levels, widths 28, 56, 112).
 
+use super::signs::SignRule;
 use super::source::Binary;
 use super::winograd::Filter;
 use super::{Engine, Layout, Method};
-use crate::kernels::{Epilogue, weight_code};
+use crate::kernels::{Epilogue, Finish, Kernel, weight_code};
 
 /// Channels of the network's input, output and first level.
 pub(super) const BANDS: usize = 28;
@@ -12,8 +13,8 @@ pub(super) const BANDS: usize = 28;
 /// What a convolution reads.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Operand {
-    /// `sign(factor·x + summand)`, a pair a channel.
-    Signs { factor: Vec<f32>, summand: Vec<f32> },
+    /// `sign(k·x + b)`.
+    Signs(SignRule),
     /// `x` itself.
     Real,
 }
@@ -26,15 +27,14 @@ pub(super) enum Weights {
     Dense(Vec<f32>),
 }
 
-/// Weights as the kernels take them.
+/// Weights as the kernels take them, and with them the form of the operands.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Packed {
-    Bits {
-        /// Codes of four weights.
-        codes: Vec<u8>,
-        /// Signs of 32 weights, where the kernels can use them.
-        signs: Vec<u32>,
-    },
+    /// Codes of four weights, `[output / 4][tap][input / 4][output % 4]`, for activations packed by fours.
+    Codes(Vec<u8>),
+    /// Signs of 32 weights, `[output / 4][tap][word][output % 4]`, for activations packed in words.
+    Words(Vec<u32>),
+    /// `[output / 4][tap][input][output % 4]`.
     Floats(Vec<f32>),
 }
 
@@ -57,58 +57,69 @@ pub(super) struct Branch {
     pub(super) weights: Weights,
     pub(super) packed: Packed,
     pub(super) epilogue: Epilogue,
+    /// The epilogue as the kernels take it.
+    pub(super) finish: Finish,
 }
 
 impl Branch {
-    /// Brings the weights into the order of the engine's kernels.
-    pub(super) fn pack(&mut self, engine: Engine) {
+    /// Brings the weights into the order of the engine and its kernels.
+    pub(super) fn pack(&mut self, engine: Engine, kernel: &Kernel) {
+        self.finish = Finish::new(self.epilogue.clone());
+        self.packed = match &self.weights {
+            Weights::Binary(w) if self.on_bits(engine) => {
+                if kernel.words && !self.grouped && !w.signs.contains(&0) {
+                    Packed::Words(self.in_order(32, |at| {
+                        at.iter()
+                            .rev()
+                            .fold(0, |word, &(i, place)| word << 1 | u32::from(self.sign(w, i, place) > 0))
+                    }))
+                } else {
+                    Packed::Codes(self.in_order(4, |at| {
+                        weight_code(std::array::from_fn(|i| self.sign(w, at[i].0, at[i].1)))
+                    }))
+                }
+            }
+            Weights::Binary(w) => {
+                Packed::Floats(self.in_order(1, |at| f32::from(self.sign(w, at[0].0, at[0].1))))
+            }
+            Weights::Dense(w) => Packed::Floats(self.in_order(1, |at| w[at[0].1])),
+        };
+    }
+
+    /// A binary weight; the opposite where the channel's activations have the opposite sign.
+    fn sign(&self, weights: &Binary, input: usize, place: usize) -> i8 {
+        match &self.operand {
+            Operand::Signs(rule) if rule.flipped[input] => -weights.signs[place],
+            _ => weights.signs[place],
+        }
+    }
+
+    /// Goes through the weights in the order of the kernels, `together` inputs at a time: `[output / 4][tap][input /
+    /// together][output % 4]`. `pack` gets channel and place of each.
+    fn in_order<T>(&self, together: usize, pack: impl Fn(&[(usize, usize)]) -> T) -> Vec<T> {
         let taps = self.side * self.side;
         let seen = if self.grouped { 4 } else { self.inputs };
-        let at = |output: usize, tap: usize, input: usize| (output * seen + input) * taps + tap;
-        let mut floats = Vec::new();
-        let mut codes = Vec::new();
-        let on_bits = self.on_bits(engine);
+        let mut packed = vec![];
         for block in (0..self.outputs).step_by(4) {
             for tap in 0..taps {
-                match &self.weights {
-                    Weights::Binary(w) if on_bits => {
-                        for input in (0..seen).step_by(4) {
-                            let code =
-                                |o| weight_code(std::array::from_fn(|i| w.signs[at(o, tap, input + i)]));
-                            codes.extend((block..block + 4).map(code));
-                        }
-                    }
-                    weights => {
-                        let weight = |place: usize| match weights {
-                            Weights::Binary(w) => f32::from(w.signs[place]),
-                            Weights::Dense(w) => w[place],
-                        };
-                        for input in 0..seen {
-                            floats.extend((block..block + 4).map(|o| weight(at(o, tap, input))));
-                        }
+                for first in (0..seen).step_by(together) {
+                    for output in block..block + 4 {
+                        let channel = |i: usize| if self.grouped { block + i } else { i };
+                        let places: Vec<_> = (first..(first + together).min(seen))
+                            .map(|input| (channel(input), (output * seen + input) * taps + tap))
+                            .collect();
+                        packed.push(pack(&places));
                     }
                 }
             }
         }
-        self.packed =
-            if on_bits { Packed::Bits { codes, signs: self.sign_words() } } else { Packed::Floats(floats) };
-    }
-
-    /// Signs of the weights in words of 32 inputs, for dense 1x1 layers without zeros.
-    fn sign_words(&self) -> Vec<u32> {
-        match &self.weights {
-            Weights::Binary(w) if self.side == 1 && !self.grouped && !w.signs.contains(&0) => {
-                let word = |signs: &[i8]| signs.iter().rev().fold(0, |word, &s| word << 1 | u32::from(s > 0));
-                w.signs.chunks_exact(self.inputs).flat_map(|row| row.chunks(32).map(word)).collect()
-            }
-            _ => vec![],
-        }
+        packed
     }
 
     /// Whether this convolution runs on bits: signs times binary weights.
     pub(super) fn on_bits(&self, engine: Engine) -> bool {
         engine == Engine::Bits
-            && matches!(self.operand, Operand::Signs { .. })
+            && matches!(self.operand, Operand::Signs(_))
             && matches!(self.weights, Weights::Binary(_))
     }
 }

@@ -1,13 +1,14 @@
 //! Rows of convolution operands: packed signs or floats, with margins that stand for the zero padding, in a small
 //! ring of slots and one slot that is all outside.
 
+use super::buffer::Buffer;
 use super::net::{Branch, Operand, Packed};
-use crate::kernels::{self, BitConv, CHUNK, Epilogue, FloatConv, Kernel, OUTSIDE, Pack, Target};
+use crate::kernels::{self, BitConv, CHUNK, FloatConv, Kernel, OUTSIDE, Pack, Target, WordConv};
 
-/// Bytes left of pixel 0 in a packed row, so that the tap to the left can be read.
-const BIT_MARGIN: usize = 32;
-/// Floats left of pixel 0.
-const FLOAT_MARGIN: usize = 8;
+/// Bytes left and right of a row packed by fours, so that the taps beside the border can be read.
+const BYTE_MARGIN: usize = 64;
+/// The same for words and for floats.
+const MARGIN: usize = 16;
 
 /// Rounded up to whole vectors of 32 pixels.
 pub(super) fn padded(width: usize) -> usize {
@@ -26,7 +27,7 @@ pub(super) fn chunks(width: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..width).step_by(CHUNK).map(move |start| (start, (width - start).min(CHUNK)))
 }
 
-/// What the plane of negatives of a slot holds.
+/// What the plane of negatives of a slot packed by fours holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Negatives {
     /// Nothing of use: the slot has no exact zeros and the plane was not written.
@@ -37,40 +38,55 @@ enum Negatives {
     Exact,
 }
 
+/// Operand rows in the form that a branch's kernels read.
+#[derive(Debug)]
+enum Store {
+    /// Signs by fours.
+    Bytes { positive: Buffer<u8>, negative: Buffer<u8>, negatives: Vec<Negatives> },
+    /// Signs in words, and which slots have exact zeros.
+    Words { positive: Buffer<u32>, nonzero: Buffer<u32>, zeros: Vec<bool> },
+    /// Floats.
+    Floats(Buffer<f32>),
+}
+
 /// Slots of operand rows for one branch.
 #[derive(Debug)]
 pub(super) struct Operands {
     width: usize,
-    channels: usize,
-    /// From one group or channel to the next.
+    /// From one group, word or channel to the next.
     stride: usize,
     /// From one slot to the next.
     slot: usize,
     slots: usize,
-    positive: Vec<u8>,
-    negative: Vec<u8>,
-    negatives: Vec<Negatives>,
-    floats: Vec<f32>,
+    store: Store,
 }
 
 impl Operands {
-    /// `slots` rows of `channels` channels, and one row outside the frame.
-    pub(super) fn new(bits: bool, channels: usize, width: usize, slots: usize) -> Self {
-        let stride = if bits { BIT_MARGIN + padded(width) + BIT_MARGIN } else { row_stride(width) };
-        let slot = stride * if bits { channels / 4 } else { channels };
-        let size = slot * (slots + 1);
-        let (bytes, floats) = if bits { (size, 0) } else { (0, size) };
-        Self {
-            width,
-            channels,
-            stride,
-            slot,
-            slots,
-            positive: vec![OUTSIDE; bytes],
-            negative: vec![OUTSIDE; bytes],
-            negatives: vec![Negatives::Complement; slots + 1],
-            floats: vec![0.0; floats],
-        }
+    /// `slots` rows of `width` pixels for a branch, and one row outside the frame.
+    pub(super) fn new(branch: &Branch, width: usize, slots: usize) -> Self {
+        let (packed, channels) = (&branch.packed, branch.inputs);
+        let margin = if matches!(packed, Packed::Codes(_)) { BYTE_MARGIN } else { MARGIN };
+        let planes = match packed {
+            Packed::Codes(_) => channels / 4,
+            Packed::Words(_) => channels.div_ceil(32),
+            Packed::Floats(_) => channels,
+        };
+        let stride = padded(width) + 2 * margin;
+        let (slot, size) = (stride * planes, stride * planes * (slots + 1));
+        let store = match packed {
+            Packed::Codes(_) => Store::Bytes {
+                positive: Buffer::new(OUTSIDE, size),
+                negative: Buffer::new(OUTSIDE, size),
+                negatives: vec![Negatives::Complement; slots + 1],
+            },
+            Packed::Words(_) => Store::Words {
+                positive: Buffer::new(0, size),
+                nonzero: Buffer::new(0, size),
+                zeros: vec![false; slots + 1],
+            },
+            Packed::Floats(_) => Store::Floats(Buffer::new(0.0, size)),
+        };
+        Self { width, stride, slot, slots, store }
     }
 
     /// The slot of rows outside the frame.
@@ -78,99 +94,54 @@ impl Operands {
         self.slots
     }
 
-    /// Re-uses the buffers for another branch of at most the same size (single chunks only: margins are not kept).
-    pub(super) fn reshape(&mut self, channels: usize) {
-        self.channels = channels;
-    }
-
     /// Fills a slot from a row `[channel][stride]` of floats.
     pub(super) fn set(&mut self, kernel: &Kernel, slot: usize, branch: &Branch, row: &[f32], stride: usize) {
-        let base = slot * self.slot;
-        match (&branch.packed, &branch.operand) {
-            (Packed::Bits { .. }, Operand::Signs { factor, summand }) => {
+        let (base, width, own) = (slot * self.slot, self.width, self.stride);
+        let pack = |(start, pixels): (usize, usize)| pack(branch, &row[start..], stride, pixels);
+        let beyond = width..padded(width);
+        match &mut self.store {
+            Store::Bytes { positive, negative, negatives } => {
+                let place = |start: usize| base + BYTE_MARGIN + start;
                 let mut zero = false;
-                let pack = |start: usize, pixels: usize| Pack {
-                    input: &row[start..],
-                    stride,
-                    factor,
-                    summand,
-                    group_stride: self.stride,
-                    pixels,
-                };
-                for (start, pixels) in chunks(self.width) {
-                    let place = base + BIT_MARGIN + start;
-                    zero |= (kernel.pack)(&pack(start, pixels), &mut self.positive[place..]);
+                for chunk in chunks(width) {
+                    zero |= (kernel.pack)(&pack(chunk), &mut positive[place(chunk.0)..], own);
                 }
-                self.negatives[slot] = Negatives::Stale;
+                negatives[slot] = Negatives::Stale;
                 if zero {
-                    for (start, pixels) in chunks(self.width) {
-                        let place = base + BIT_MARGIN + start;
-                        kernels::pack_negatives(&pack(start, pixels), &mut self.negative[place..]);
+                    for chunk in chunks(width) {
+                        kernels::pack_negatives(&pack(chunk), &mut negative[place(chunk.0)..], own);
                     }
-                    self.negatives[slot] = Negatives::Exact;
+                    negatives[slot] = Negatives::Exact;
                 }
-                if !self.width.is_multiple_of(32) {
-                    for group in 0..self.channels / 4 {
-                        let right = base + group * self.stride + BIT_MARGIN;
-                        let right = right + self.width..right + padded(self.width);
-                        self.positive[right.clone()].fill(OUTSIDE);
-                        self.negative[right].fill(OUTSIDE);
+                if !beyond.is_empty() {
+                    for group in 0..branch.inputs / 4 {
+                        let at = place(group * own);
+                        positive[at + beyond.start..at + beyond.end].fill(OUTSIDE);
+                        negative[at + beyond.start..at + beyond.end].fill(OUTSIDE);
                     }
                 }
             }
-            (Packed::Floats(_), Operand::Signs { factor, summand }) => {
-                for (start, pixels) in chunks(self.width) {
-                    let input = &row[start..];
-                    let pack = Pack { input, stride, factor, summand, group_stride: 0, pixels };
-                    kernels::signs(&pack, &mut self.floats[base + FLOAT_MARGIN + start..], self.stride);
+            Store::Words { positive, nonzero, zeros } => {
+                zeros[slot] = false;
+                for chunk in chunks(width) {
+                    let place = base + MARGIN + chunk.0;
+                    let (positive, nonzero) = (&mut positive[place..], &mut nonzero[place..]);
+                    zeros[slot] |= (kernel.pack_words)(&pack(chunk), positive, nonzero, own);
                 }
-                self.clear_right(base);
-            }
-            (_, Operand::Real) => {
-                for channel in 0..self.channels {
-                    let place = base + channel * self.stride + FLOAT_MARGIN;
-                    self.floats[place..place + self.width]
-                        .copy_from_slice(&row[channel * stride..][..self.width]);
+                for word in 0..branch.inputs.div_ceil(32) {
+                    let at = base + word * own + MARGIN;
+                    nonzero[at + beyond.start..at + beyond.end].fill(0);
                 }
             }
-        }
-    }
-
-    /// Fills the only slot from one chunk, without margins (for 1x1 layers).
-    pub(super) fn set_chunk(
-        &mut self,
-        kernel: &Kernel,
-        branch: &Branch,
-        input: &[f32],
-        stride: usize,
-        pixels: usize,
-    ) {
-        match (&branch.packed, &branch.operand) {
-            (Packed::Bits { .. }, Operand::Signs { factor, summand }) => {
-                let pack = Pack { input, stride, factor, summand, group_stride: self.stride, pixels };
-                let zero = (kernel.pack)(&pack, &mut self.positive[BIT_MARGIN..]);
-                self.negatives[0] = if zero { Negatives::Exact } else { Negatives::Stale };
-                if zero {
-                    kernels::pack_negatives(&pack, &mut self.negative[BIT_MARGIN..]);
+            Store::Floats(floats) => {
+                for chunk in chunks(width) {
+                    set_floats(kernel, branch, pack(chunk), &mut floats[base + MARGIN + chunk.0..], own);
+                }
+                for channel in 0..branch.inputs {
+                    let at = base + channel * own + MARGIN;
+                    floats[at + beyond.start..at + beyond.end].fill(0.0);
                 }
             }
-            (_, Operand::Signs { factor, summand }) => {
-                let pack = Pack { input, stride, factor, summand, group_stride: 0, pixels };
-                kernels::signs(&pack, &mut self.floats[FLOAT_MARGIN..], self.stride);
-            }
-            (_, Operand::Real) => {
-                for channel in 0..self.channels {
-                    self.floats[channel * self.stride + FLOAT_MARGIN..][..pixels]
-                        .copy_from_slice(&input[channel * stride..][..pixels]);
-                }
-            }
-        }
-    }
-
-    fn clear_right(&mut self, base: usize) {
-        for channel in 0..self.channels {
-            let right = base + channel * self.stride + FLOAT_MARGIN;
-            self.floats[right + self.width..right + padded(self.width)].fill(0.0);
         }
     }
 
@@ -183,59 +154,152 @@ impl Operands {
         (start, pixels): (usize, usize),
         target: Target<'_>,
     ) {
-        let epilogue: &Epilogue = &branch.epilogue;
-        let margin = if self.floats.is_empty() { BIT_MARGIN } else { FLOAT_MARGIN };
+        let (stride, slot, slots, width) = (self.stride, self.slot, self.slots, self.width);
+        let margin = if matches!(self.store, Store::Bytes { .. }) { BYTE_MARGIN } else { MARGIN };
+        let place = |(at, offset): (usize, isize)| (at * slot + margin + start).strict_add_signed(offset);
         let mut places = [0; 9];
-        for (place, &(slot, offset)) in places.iter_mut().zip(taps) {
-            *place = (slot * self.slot + margin + start).strict_add_signed(offset);
-        }
+        places.iter_mut().zip(taps).for_each(|(place_of, &tap)| *place_of = place(tap));
         let places = &places[..taps.len()];
-        match &branch.packed {
-            Packed::Bits { codes, signs } => {
-                let ternary = self.prepare(taps);
+        let finish = &branch.finish;
+        match (&branch.packed, &mut self.store) {
+            (Packed::Codes(codes), Store::Bytes { positive, negative, negatives }) => {
+                let ternary = make_negatives_good(positive, negative, negatives, slot, taps);
                 let conv = BitConv {
-                    positive: &self.positive,
-                    negative: ternary.then_some(self.negative.as_slice()),
+                    positive,
+                    negative: ternary.then_some(&negative[..]),
                     taps: places,
-                    group_stride: self.stride,
-                    groups: self.channels / 4,
+                    group_stride: stride,
+                    groups: branch.inputs / 4,
                     grouped: branch.grouped,
                     codes,
-                    signs,
                     outputs: branch.outputs,
                     pixels,
                 };
-                (kernel.conv_bits)(&conv, epilogue, target);
+                (kernel.conv_bits)(&conv, finish, target);
             }
-            Packed::Floats(weights) => {
+            (Packed::Words(weights), Store::Words { positive, nonzero, zeros }) => {
+                let mut inside = [(0, 0); 9];
+                let mut count = 0;
+                let mut masked = false;
+                for (number, (&(at, offset), &place)) in taps.iter().zip(places).enumerate() {
+                    if at != slots {
+                        inside[count] = (place, number);
+                        count += 1;
+                        let border = offset < 0 && start == 0 || offset > 0 && start + pixels >= width;
+                        masked |= zeros[at] || border;
+                    }
+                }
+                let conv = WordConv {
+                    positive,
+                    nonzero: masked.then_some(&nonzero[..]),
+                    taps: &inside[..count],
+                    word_stride: stride,
+                    channels: branch.inputs,
+                    weights,
+                    outputs: branch.outputs,
+                    pixels,
+                };
+                (kernel.conv_words)(&conv, finish, target);
+            }
+            (Packed::Floats(weights), Store::Floats(floats)) => {
                 let conv = FloatConv {
-                    input: &self.floats,
+                    input: floats,
                     taps: places,
-                    channel_stride: self.stride,
-                    channels: self.channels,
+                    channel_stride: stride,
+                    channels: branch.inputs,
                     grouped: branch.grouped,
                     weights,
                     outputs: branch.outputs,
                     pixels,
                 };
-                (kernel.conv_float)(&conv, epilogue, target);
+                (kernel.conv_float)(&conv, finish, target);
+            }
+            _ => unreachable!("operands are planned for their branch"),
+        }
+    }
+}
+
+/// What a branch's kernels pack: thresholds, if it takes signs.
+fn pack<'a>(branch: &'a Branch, input: &'a [f32], stride: usize, pixels: usize) -> Pack<'a> {
+    let (above, below): (&[f32], &[f32]) = match &branch.operand {
+        Operand::Signs(rule) => (&rule.above, &rule.below),
+        Operand::Real => (&[], &[]),
+    };
+    Pack { input, stride, above, below, pixels }
+}
+
+/// Signs as floats, or the floats themselves.
+fn set_floats(kernel: &Kernel, branch: &Branch, pack: Pack<'_>, output: &mut [f32], stride: usize) {
+    match branch.operand {
+        Operand::Signs(_) => (kernel.rows.signs)(&pack, output, stride),
+        Operand::Real => {
+            for channel in 0..branch.inputs {
+                output[channel * stride..][..pack.pixels]
+                    .copy_from_slice(&pack.input[channel * pack.stride..][..pack.pixels]);
             }
         }
     }
+}
 
-    /// Whether some slot has exact zeros; then the negatives of all slots read are made good.
-    fn prepare(&mut self, taps: &[(usize, isize)]) -> bool {
-        if taps.iter().all(|&(slot, _)| self.negatives[slot] != Negatives::Exact) {
-            return false;
+/// Whether some slot has exact zeros; then the negatives of all slots read are made good.
+fn make_negatives_good(
+    positive: &[u8],
+    negative: &mut [u8],
+    negatives: &mut [Negatives],
+    slot: usize,
+    taps: &[(usize, isize)],
+) -> bool {
+    if taps.iter().all(|&(at, _)| negatives[at] != Negatives::Exact) {
+        return false;
+    }
+    for &(at, _) in taps {
+        if negatives[at] == Negatives::Stale {
+            let range = at * slot..(at + 1) * slot;
+            let complement = positive[range.clone()].iter().map(|p| p ^ 0x0F);
+            negative[range].iter_mut().zip(complement).for_each(|(n, c)| *n = c);
+            negatives[at] = Negatives::Complement;
         }
-        for &(slot, _) in taps {
-            if self.negatives[slot] == Negatives::Stale {
-                let range = slot * self.slot..(slot + 1) * self.slot;
-                let complement = self.positive[range.clone()].iter().map(|p| p ^ 0x0F);
-                self.negative[range].iter_mut().zip(complement).for_each(|(n, c)| *n = c);
-                self.negatives[slot] = Negatives::Complement;
+    }
+    true
+}
+
+/// Operands of a chain of 1x1 layers on one chunk, re-used from layer to layer: room for the widest of each form.
+#[derive(Debug)]
+pub(super) struct ChunkOperands {
+    forms: Vec<(std::mem::Discriminant<Packed>, Operands)>,
+}
+
+impl ChunkOperands {
+    /// For these branches.
+    pub(super) fn new<'a>(branches: impl Iterator<Item = &'a Branch>) -> Self {
+        let mut widest: Vec<&Branch> = vec![];
+        for branch in branches {
+            let form = std::mem::discriminant(&branch.packed);
+            match widest.iter_mut().find(|b| std::mem::discriminant(&b.packed) == form) {
+                Some(known) if known.inputs >= branch.inputs => {}
+                Some(known) => *known = branch,
+                None => widest.push(branch),
             }
         }
-        true
+        let operands = |b: &&Branch| (std::mem::discriminant(&b.packed), Operands::new(b, CHUNK, 1));
+        Self { forms: widest.iter().map(operands).collect() }
+    }
+
+    /// Runs a 1x1 branch on one chunk; `input` and the target begin at its first pixel.
+    pub(super) fn run(
+        &mut self,
+        kernel: &Kernel,
+        branch: &Branch,
+        (input, stride): (&[f32], usize),
+        pixels: usize,
+        target: Target<'_>,
+    ) {
+        let form = std::mem::discriminant(&branch.packed);
+        let operands = self.forms.iter_mut().find(|(f, _)| *f == form).map(|(_, operands)| operands);
+        let operands = operands.expect("a form that was planned");
+        // One chunk of the row that this is; what lies right of it is not looked at.
+        operands.width = pixels;
+        operands.set(kernel, 0, branch, input, stride);
+        operands.convolve(kernel, branch, &[(0, 0)], (0, pixels), target);
     }
 }

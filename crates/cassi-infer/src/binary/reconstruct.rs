@@ -13,7 +13,13 @@ use ndarray::Array3;
 use super::net::BANDS;
 use super::{BinaryNetwork, Input, Layout, Workspace};
 
-/// A network as a method. Calls share one workspace, so they run one after the other (each on all threads).
+/// A network as a method. Calls share one workspace, so they run one after the other (each on all threads of the
+/// current rayon pool).
+///
+/// For a sequence of snapshots keep one `BinaryReconstructor` and call [`Reconstructor::reconstruct`] for each: from the
+/// second snapshot of a size on, the only large allocation is the cube that is returned (and the simulated snapshot for
+/// the residual, where the problem has an operator). The workspace is planned anew when size or thread count change.
+/// Whoever wants to keep the cube's memory too calls [`BinaryNetwork::run`] with a [`Workspace`] of their own.
 #[derive(Debug)]
 pub struct BinaryReconstructor {
     network: BinaryNetwork,

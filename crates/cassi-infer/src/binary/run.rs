@@ -5,6 +5,7 @@
 
 use rayon::prelude::*;
 
+use super::inspect::{StageObserver, StageRow};
 use super::net::BANDS;
 use super::operands::{chunks, row_stride};
 use super::stage::{Context, Frame, Scratch, Stage, convolve_row, set_all, taps};
@@ -94,6 +95,18 @@ fn check_length(
     Err(RunError::Length { what, found, expected, shape: shape.to_vec(), axes })
 }
 
+/// One window of rows of the padded image.
+#[derive(Clone, Copy)]
+struct Window<'a> {
+    input: Input<'a>,
+    /// Its first row.
+    start: usize,
+    /// Rows of the whole.
+    padded_rows: usize,
+    width: usize,
+    observer: &'a dyn StageObserver,
+}
+
 impl BinaryNetwork {
     /// Runs the network: `cube` is overwritten with `[28, row, column]`, not clamped.
     ///
@@ -104,6 +117,16 @@ impl BinaryNetwork {
     /// If the input is of the other layout, a slice has the wrong length, or the image is too small to be
     /// reflected.
     pub fn run(&self, input: Input<'_>, workspace: &mut Workspace, cube: &mut [f32]) -> Result<(), RunError> {
+        self.run_watched(input, workspace, cube, &())
+    }
+
+    pub(super) fn run_watched(
+        &self,
+        input: Input<'_>,
+        workspace: &mut Workspace,
+        cube: &mut [f32],
+        observer: &dyn StageObserver,
+    ) -> Result<(), RunError> {
         let (rows, columns) = self.check(&input, cube.len())?;
         let (padded_rows, width) = (rows.next_multiple_of(8), columns.next_multiple_of(8));
         let window = workspace.window_rows().min(padded_rows);
@@ -113,7 +136,8 @@ impl BinaryNetwork {
             let last = (first + own).min(rows);
             // Windows keep one size: the last one reaches further back instead.
             let start = first.saturating_sub(HALO).min(padded_rows - window);
-            self.run_window(&input, start, padded_rows, width, &mut workspace.buffers);
+            let window = Window { input, start, padded_rows, width, observer };
+            self.run_window(&window, &mut workspace.buffers);
             let frame = &workspace.buffers.skips[0];
             let write = |(band, plane): (usize, &mut [f32])| {
                 for row in first..last {
@@ -158,10 +182,11 @@ impl BinaryNetwork {
         Ok((rows, columns))
     }
 
-    /// Runs rows `start ..` of the padded image; the final frame lands in the first skip.
-    fn run_window(&self, input: &Input<'_>, start: usize, padded_rows: usize, width: usize, b: &mut Buffers) {
+    /// Runs one window; the final frame lands in the first skip.
+    fn run_window(&self, window: &Window<'_>, b: &mut Buffers) {
         let rows = b.base.data.len() / b.base.row_len();
-        self.conv_in(input, start, padded_rows, width, &mut b.base, &mut b.ends);
+        let Window { start, width, observer, .. } = *window;
+        self.conv_in(window, &mut b.base, &mut b.ends);
         let stages = stages(&self.parts);
         let [skip0, skip1] = &mut b.skips;
         let [decoded1, decoded0] = &mut b.decoded;
@@ -170,7 +195,8 @@ impl BinaryNetwork {
             |i: usize, input: &Frame, skip: Option<&Frame>, output: &mut Frame, scratch: &mut [Scratch]| {
                 let (level, stage) = &stages[i];
                 let (rows, width) = (rows >> level, width >> level);
-                let context = Context { kernel: self.kernel, input, skip, rows, width };
+                let origin = start >> level;
+                let context = Context { kernel: self.kernel, input, skip, rows, width, origin, observer };
                 run_strips(stage, &context, output, scratch);
             };
         run(0, &b.base, None, skip0, s0);
@@ -178,20 +204,13 @@ impl BinaryNetwork {
         run(2, skip1, None, &mut b.bottom, s2);
         run(3, &b.bottom, Some(skip1), decoded1, s3);
         run(4, decoded1, Some(skip0), decoded0, s4);
-        self.finish(decoded0, &b.base, skip0, width, &mut b.ends);
+        self.finish(window, decoded0, &b.base, skip0, &mut b.ends);
     }
 
     /// Input, fusion and the first full-precision convolution.
-    fn conv_in(
-        &self,
-        input: &Input<'_>,
-        start: usize,
-        padded_rows: usize,
-        width: usize,
-        base: &mut Frame,
-        ends: &mut [Ends],
-    ) {
-        let row_len = base.row_len();
+    fn conv_in(&self, window: &Window<'_>, base: &mut Frame, ends: &mut [Ends]) {
+        let Window { start, padded_rows, width, observer, .. } = *window;
+        let (row_len, stride) = (base.row_len(), base.stride);
         let rows = base.data.len() / row_len;
         let strip = rows.div_ceil(ends.len()).next_multiple_of(2);
         let strips = base.data.par_chunks_mut(strip * row_len).zip(ends.par_iter_mut()).enumerate();
@@ -201,36 +220,50 @@ impl BinaryNetwork {
                 let from = if at == 0 { row.saturating_sub(1) } else { row + 1 };
                 for source in from..(row + 3).min(rows) {
                     debug_assert!(start + source < padded_rows);
-                    self.front(input, start + source, width, ends);
-                    ends.conv_in.set(source, &ends.fused);
+                    self.front(window, start + source, ends, source);
                 }
                 ends.conv_in.run(self.kernel, &self.parts.conv_in, row, (rows, width), None, output);
+                for (offset, output) in output.chunks_exact(row_len).enumerate() {
+                    let row = start + row + offset;
+                    observer.row(&StageRow::new("conv_in", row, width, BANDS, (output, stride)));
+                }
             }
         });
     }
 
-    /// Row `row` of the fused input.
-    fn front(&self, input: &Input<'_>, row: usize, width: usize, ends: &mut Ends) {
+    /// Row `row` of the fused input, as row `to` of `conv_in`.
+    fn front(&self, window: &Window<'_>, row: usize, ends: &mut Ends, to: usize) {
+        let Ends { raw, point, conv_in, .. } = ends;
+        let fused = conv_in.row_mut(to);
+        let Window { ref input, width, observer, .. } = *window;
         let stride = row_stride(width);
         match &self.parts.fusion {
-            None => input.read(row, width, stride, &mut ends.fused),
+            None => input.read(row, width, stride, fused),
             Some(fusion) => {
-                input.read(row, width, stride, &mut ends.raw);
+                input.read(row, width, stride, raw);
                 let branch = &fusion.branches[0];
                 for (start, pixels) in chunks(width) {
-                    ends.point.set_chunk(self.kernel, branch, &ends.raw[start..], stride, pixels);
-                    let target = Target { shortcut: None, output: &mut ends.fused[start..], stride };
-                    ends.point.convolve(self.kernel, branch, &[(0, 0)], (0, pixels), target);
+                    let target = Target { shortcut: None, output: &mut fused[start..], stride };
+                    point.run(self.kernel, branch, (&raw[start..], stride), pixels, target);
                 }
             }
         }
+        observer.row(&StageRow::new("fution", row, width, BANDS, (&*fused, stride)));
         if self.parts.gain != 1.0 {
-            ends.fused.iter_mut().for_each(|v| *v *= self.parts.gain);
+            fused.iter_mut().for_each(|v| *v *= self.parts.gain);
         }
     }
 
     /// The last binary layer, the body's shortcut, the last full-precision convolution and its shortcut.
-    fn finish(&self, decoded: &Frame, base: &Frame, output: &mut Frame, width: usize, ends: &mut [Ends]) {
+    fn finish(
+        &self,
+        window: &Window<'_>,
+        decoded: &Frame,
+        base: &Frame,
+        output: &mut Frame,
+        ends: &mut [Ends],
+    ) {
+        let Window { start, width, observer, .. } = *window;
         let (row_len, stride) = (output.row_len(), output.stride);
         let rows = output.data.len() / row_len;
         let strip = rows.div_ceil(ends.len()).next_multiple_of(2);
@@ -248,10 +281,16 @@ impl BinaryNetwork {
                     }
                     let shortcut = Some((decoded.row(mapped), stride, false));
                     let taps = |outside| taps(mapped, rows, outside);
-                    let out = (&mut ends.fused[..], stride);
-                    convolve_row(&mut ends.mapping, self.kernel, mapping, taps, shortcut, out, width);
-                    ends.fused.iter_mut().zip(base.row(mapped)).for_each(|(f, &b)| *f += b);
-                    ends.conv_out.set(mapped, &ends.fused);
+                    let Ends { mapping: rings, conv_out, .. } = ends;
+                    let body = conv_out.row_mut(mapped);
+                    let out = (&mut *body, stride);
+                    convolve_row(rings, self.kernel, mapping, taps, shortcut, out, width);
+                    let show = |stage, fused: &[f32]| {
+                        observer.row(&StageRow::new(stage, start + mapped, width, BANDS, (fused, stride)));
+                    };
+                    show("mapping", body);
+                    (self.kernel.rows.add)(body, base.row(mapped));
+                    show("body", body);
                 }
                 let shortcut = Some([base.row(row), base.row(row + 1)]);
                 ends.conv_out.run(self.kernel, &self.parts.conv_out, row, (rows, width), shortcut, output);

@@ -2,16 +2,16 @@
 //! row after row through rings of a few rows, so that nothing but the stage's input and output is ever a whole
 //! frame.
 
-use super::Engine;
-use super::net::{Block, Branch, Down, Layer};
-use super::operands::{Operands, chunks, padded, row_stride};
-use super::resample;
+use super::buffer::Buffer;
+use super::inspect::{StageObserver, StageRow};
+use super::net::{Block, Down, Layer};
+use super::operands::{ChunkOperands, Operands, chunks, padded, row_stride};
 use crate::kernels::{CHUNK, Kernel, LayerNorm, Target};
 
 /// A frame of rows `[row][channel][stride]`.
 #[derive(Debug, Default)]
 pub(super) struct Frame {
-    pub(super) data: Vec<f32>,
+    pub(super) data: Buffer<f32>,
     pub(super) channels: usize,
     pub(super) stride: usize,
 }
@@ -19,7 +19,7 @@ pub(super) struct Frame {
 impl Frame {
     pub(super) fn new(rows: usize, channels: usize, width: usize) -> Self {
         let stride = row_stride(width);
-        Self { data: vec![0.0; rows * channels * stride], channels, stride }
+        Self { data: Buffer::new(0.0, rows * channels * stride), channels, stride }
     }
 
     /// Floats a row.
@@ -46,6 +46,8 @@ pub(super) enum Rows<'a> {
 /// A stage, borrowed from the network.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stage<'a> {
+    /// What its first layer, its fusion and its block are called.
+    pub(super) names: [&'static str; 3],
     pub(super) rows: Rows<'a>,
     pub(super) first: &'a Layer,
     pub(super) fuse: Option<&'a Layer>,
@@ -58,15 +60,15 @@ pub(super) struct Scratch {
     /// Operands of the first layer, one a branch.
     first: Vec<Operands>,
     /// Three source rows (for shortcuts).
-    source: Vec<f32>,
+    source: Buffer<f32>,
     /// Two rows of a strided shortcut's input and its result.
-    shortcut: Vec<f32>,
+    shortcut: Buffer<f32>,
     /// First layer and skip, side by side.
-    fused: Vec<f32>,
+    fused: Buffer<f32>,
     /// Two rows of the block's input.
-    input: Vec<f32>,
+    input: Buffer<f32>,
     /// Two rows of the middle layer's input.
-    wide: Vec<f32>,
+    wide: Buffer<f32>,
     middle: Operands,
     chunk: Point,
     stride: usize,
@@ -74,19 +76,22 @@ pub(super) struct Scratch {
 
 /// Buffers of a chain of 1x1 layers on one chunk.
 #[derive(Debug)]
-pub(super) struct Point {
-    bits: Operands,
-    floats: Operands,
-    a: Vec<f32>,
-    b: Vec<f32>,
+struct Point {
+    operands: ChunkOperands,
+    a: Buffer<f32>,
+    b: Buffer<f32>,
 }
 
 impl Point {
-    fn new(width: usize) -> Self {
-        let widest = 4 * width;
-        let bits = Operands::new(true, widest, CHUNK, 1);
-        let floats = Operands::new(false, widest, CHUNK, 1);
-        Self { bits, floats, a: vec![0.0; widest * CHUNK], b: vec![0.0; widest * CHUNK] }
+    fn new(stage: &Stage<'_>) -> Self {
+        let Block { width, increase, decrease, .. } = stage.block;
+        let shortcut = match stage.rows {
+            Rows::Down(Down { shortcut: Some((layer, _)), .. }) => Some(layer),
+            _ => None,
+        };
+        let layers = increase.iter().chain(decrease).chain(stage.fuse).chain(shortcut);
+        let chunk = || Buffer::new(0.0, 4 * width * CHUNK);
+        Self { operands: ChunkOperands::new(layers.flat_map(|l| &l.branches)), a: chunk(), b: chunk() }
     }
 }
 
@@ -97,17 +102,13 @@ fn pointwise(
     (input, stride): (&[f32], usize),
     (output, output_stride): (&mut [f32], usize),
     pixels: usize,
-    (bits, floats): (&mut Operands, &mut Operands),
+    operands: &mut ChunkOperands,
 ) {
     for branch in &layer.branches {
         let input = &input[branch.from * stride..];
-        let operands =
-            if matches!(branch.packed, super::net::Packed::Bits { .. }) { &mut *bits } else { &mut *floats };
-        operands.reshape(branch.inputs);
-        operands.set_chunk(kernel, branch, input, stride, pixels);
         let output = &mut output[branch.to * output_stride..];
         let target = Target { shortcut: Some((input, stride)), output, stride: output_stride };
-        operands.convolve(kernel, branch, &[(0, 0)], (0, pixels), target);
+        operands.run(kernel, branch, (input, stride), pixels, target);
     }
 }
 
@@ -131,9 +132,8 @@ fn strided_taps(row: usize, rows: usize, outside: usize) -> [(usize, isize); 9] 
 }
 
 /// One operand ring a branch of a 3x3 layer.
-pub(super) fn rings(layer: &Layer, engine: Engine, width: usize, slots: usize) -> Vec<Operands> {
-    let ring = |b: &Branch| Operands::new(b.on_bits(engine), b.inputs, width, slots);
-    layer.branches.iter().map(ring).collect()
+pub(super) fn rings(layer: &Layer, width: usize, slots: usize) -> Vec<Operands> {
+    layer.branches.iter().map(|branch| Operands::new(branch, width, slots)).collect()
 }
 
 /// Fills a slot of every branch's ring.
@@ -176,20 +176,24 @@ pub(super) fn convolve_row(
 
 impl Scratch {
     /// For strips of a stage whose rows have `width` pixels.
-    pub(super) fn new(stage: &Stage<'_>, engine: Engine, width: usize) -> Self {
+    pub(super) fn new(stage: &Stage<'_>, width: usize) -> Self {
         let stride = row_stride(width);
         let strided = matches!(stage.rows, Rows::Down(down) if down.strided);
         let middle = &stage.block.middle.branches[0];
-        let row = |channels: usize, rows: usize| vec![0.0; channels * rows * stride];
+        let row = |channels: usize, rows: usize| Buffer::new(0.0, channels * rows * stride);
         Self {
-            first: rings(stage.first, engine, width, if strided { 6 } else { 3 }),
+            first: rings(stage.first, width, if strided { 6 } else { 3 }),
             source: row(stage.first.inputs, 3),
-            shortcut: if strided { row(stage.first.inputs + stage.first.outputs, 1) } else { vec![] },
-            fused: stage.fuse.map_or(vec![], |f| row(f.inputs, 1)),
+            shortcut: if strided {
+                row(stage.first.inputs + stage.first.outputs, 1)
+            } else {
+                Buffer::default()
+            },
+            fused: stage.fuse.map_or(Buffer::default(), |f| row(f.inputs, 1)),
             input: row(stage.block.width, 2),
             wide: row(4 * stage.block.width, 2),
-            middle: Operands::new(middle.on_bits(engine), middle.inputs, width, 3),
-            chunk: Point::new(stage.block.width),
+            middle: Operands::new(middle, width, 3),
+            chunk: Point::new(stage),
             stride,
         }
     }
@@ -203,6 +207,15 @@ pub(super) struct Context<'a> {
     pub(super) skip: Option<&'a Frame>,
     pub(super) rows: usize,
     pub(super) width: usize,
+    /// Row of the whole level that row 0 is.
+    pub(super) origin: usize,
+    pub(super) observer: &'a dyn StageObserver,
+}
+
+impl Context<'_> {
+    fn show(&self, stage: &'static str, row: usize, channels: usize, row_data: (&[f32], usize)) {
+        self.observer.row(&StageRow::new(stage, self.origin + row, self.width, channels, row_data));
+    }
 }
 
 impl Stage<'_> {
@@ -234,14 +247,7 @@ impl Stage<'_> {
             for source in first..2 * row + 2 {
                 for parity in 0..2 {
                     let half = &mut s.source[parity * source_len..][..source_len];
-                    resample::every_second(
-                        c.input.row(source),
-                        c.input.stride,
-                        parity,
-                        half,
-                        stride,
-                        c.width,
-                    );
+                    every_second(c.input.row(source), c.input.stride, parity, half, stride, c.width);
                     set_all(&mut s.first, c.kernel, self.first, source % 3 * 2 + parity, half, stride);
                 }
             }
@@ -258,14 +264,20 @@ impl Stage<'_> {
             let (reads, writes) = s.shortcut.split_at_mut(source_len);
             if *averaged {
                 let (a, b) = (c.input.row(2 * row), c.input.row(2 * row + 1));
-                resample::average(a, b, c.input.stride, reads, stride, c.width);
+                (c.kernel.rows.average)([a, b], c.input.stride, reads, stride, c.width);
             } else {
-                resample::every_second(c.input.row(2 * row), c.input.stride, 0, reads, stride, c.width);
+                every_second(c.input.row(2 * row), c.input.stride, 0, reads, stride, c.width);
             }
             for (start, pixels) in chunks(c.width) {
-                let point = (&mut s.chunk.bits, &mut s.chunk.floats);
                 let input = (&reads[start..], stride);
-                pointwise(c.kernel, layer, input, (&mut writes[start..], stride), pixels, point);
+                pointwise(
+                    c.kernel,
+                    layer,
+                    input,
+                    (&mut writes[start..], stride),
+                    pixels,
+                    &mut s.chunk.operands,
+                );
             }
             shortcut = Some((&*writes, stride, true));
         } else {
@@ -279,15 +291,16 @@ impl Stage<'_> {
         output = if self.fuse.is_some() { &mut s.fused[..] } else { &mut input[..] };
         let around =
             |outside| if strided { strided_taps(row, c.rows, outside) } else { taps(row, c.rows, outside) };
-        convolve_row(&mut s.first, c.kernel, self.first, around, shortcut, (output, stride), c.width);
+        convolve_row(&mut s.first, c.kernel, self.first, around, shortcut, (&mut *output, stride), c.width);
+        c.show(self.names[0], row, out_channels, (&*output, stride));
         if let Some(fuse) = self.fuse {
             let skip = c.skip.expect("a skip for a stage that fuses");
             s.fused[out_channels * stride..].copy_from_slice(skip.row(row));
             for (start, pixels) in chunks(c.width) {
-                let point = (&mut s.chunk.bits, &mut s.chunk.floats);
                 let from = (&s.fused[start..], stride);
-                pointwise(c.kernel, fuse, from, (&mut input[start..], stride), pixels, point);
+                pointwise(c.kernel, fuse, from, (&mut input[start..], stride), pixels, &mut s.chunk.operands);
             }
+            c.show(self.names[1], row, self.block.width, (&*input, stride));
         }
     }
 
@@ -300,7 +313,7 @@ impl Stage<'_> {
             Rows::Direct => (c.input.row(row), c.input.stride),
             Rows::Down(_) => {
                 let (a, b) = (c.input.row(2 * row), c.input.row(2 * row + 1));
-                resample::average(a, b, c.input.stride, held, stride, c.width);
+                (c.kernel.rows.average)([a, b], c.input.stride, held, stride, c.width);
                 (held, stride)
             }
             Rows::Up => {
@@ -310,9 +323,9 @@ impl Stage<'_> {
                 } else {
                     (near + 1).min(c.rows / 2 - 1)
                 };
-                let (near, far) = (c.input.row(near), c.input.row(far));
+                let rows = [c.input.row(near), c.input.row(far)];
                 // The fused row is free until the first layer writes it.
-                resample::double(near, far, c.input.stride, held, stride, c.width / 2, &mut s.fused);
+                (c.kernel.rows.double)(rows, c.input.stride, held, stride, c.width / 2, &mut s.fused);
                 (held, stride)
             }
         };
@@ -324,23 +337,16 @@ impl Stage<'_> {
         let (stride, width) = (s.stride, self.block.width);
         let input = &s.input[row % 2 * width * stride..][..width * stride];
         let wide = &mut s.wide[row % 2 * 4 * width * stride..][..4 * width * stride];
-        let Point { bits, floats, a, b } = &mut s.chunk;
+        let Point { operands, a, b } = &mut s.chunk;
         for (start, pixels) in chunks(c.width) {
             let Block { gain, bias, increase, .. } = self.block;
-            (c.kernel.layer_norm)(
+            (c.kernel.rows.layer_norm)(
                 &LayerNorm { input: &input[start..], stride, gain, bias, pixels },
                 a,
                 CHUNK,
             );
-            pointwise(c.kernel, &increase[0], (a, CHUNK), (b, CHUNK), pixels, (bits, floats));
-            pointwise(
-                c.kernel,
-                &increase[1],
-                (b, CHUNK),
-                (&mut wide[start..], stride),
-                pixels,
-                (bits, floats),
-            );
+            pointwise(c.kernel, &increase[0], (a, CHUNK), (b, CHUNK), pixels, operands);
+            pointwise(c.kernel, &increase[1], (b, CHUNK), (&mut wide[start..], stride), pixels, operands);
         }
         s.middle.set(c.kernel, row % 3, &self.block.middle.branches[0], wide, stride);
     }
@@ -350,25 +356,27 @@ impl Stage<'_> {
         let (stride, width) = (s.stride, self.block.width);
         let input = &s.input[row % 2 * width * stride..][..width * stride];
         let wide = &s.wide[row % 2 * 4 * width * stride..][..4 * width * stride];
-        let Point { bits, floats, a, b } = &mut s.chunk;
+        let Point { operands, a, b } = &mut s.chunk;
         let taps = taps(row, c.rows, s.middle.outside());
         let Block { middle, decrease, .. } = self.block;
         for (start, pixels) in chunks(c.width) {
             let target = Target { shortcut: Some((&wide[start..], stride)), output: a, stride: CHUNK };
             s.middle.convolve(c.kernel, &middle.branches[0], &taps, (start, pixels), target);
-            pointwise(c.kernel, &decrease[0], (a, CHUNK), (b, CHUNK), pixels, (bits, floats));
-            pointwise(
-                c.kernel,
-                &decrease[1],
-                (b, CHUNK),
-                (&mut output[start..], stride),
-                pixels,
-                (bits, floats),
-            );
+            pointwise(c.kernel, &decrease[0], (a, CHUNK), (b, CHUNK), pixels, operands);
+            pointwise(c.kernel, &decrease[1], (b, CHUNK), (&mut output[start..], stride), pixels, operands);
         }
         for (output, input) in output.chunks_exact_mut(stride).zip(input.chunks_exact(stride)) {
-            let columns = ..padded(c.width);
-            output[columns].iter_mut().zip(&input[columns]).for_each(|(o, &x)| *o += x);
+            (c.kernel.rows.add)(&mut output[..padded(c.width)], &input[..padded(c.width)]);
+        }
+        c.show(self.names[2], row, width, (&*output, stride));
+    }
+}
+
+/// Pixels `parity`, `parity + 2`, ... of every channel; `width` is that of the result.
+fn every_second(row: &[f32], stride: usize, parity: usize, out: &mut [f32], out_stride: usize, width: usize) {
+    for (row, out) in row.chunks_exact(stride).zip(out.chunks_exact_mut(out_stride)) {
+        for (o, pair) in out[..width].iter_mut().zip(row.as_chunks::<2>().0) {
+            *o = pair[parity];
         }
     }
 }

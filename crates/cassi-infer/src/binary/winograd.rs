@@ -3,15 +3,16 @@
 //! transforms are additions of whole rows. Pairs of rows are aligned to even rows, so that strips do not change a
 //! bit. With ±1, ½ as the only factors it rounds about as much as the direct sum.
 
+use super::buffer::Buffer;
 use super::net::BANDS;
 use super::operands::{chunks, padded, row_stride};
-use crate::kernels::{CHUNK, Epilogue, FloatConv, Kernel, Target};
+use crate::kernels::{CHUNK, Epilogue, Finish, FloatConv, Kernel, Target};
 
 /// Transformed weights, in the order of the kernels, for each of the four phases.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Filter {
     phases: [Vec<f32>; 4],
-    epilogue: Epilogue,
+    finish: Finish,
 }
 
 impl Filter {
@@ -31,39 +32,42 @@ impl Filter {
             }
         }
         let epilogue = Epilogue { scale: vec![1.0; BANDS], shift: vec![0.0; BANDS], ..Epilogue::default() };
-        Self { phases, epilogue }
+        Self { phases, finish: Finish::new(epilogue) }
     }
 }
 
 /// Four input rows, their four transforms, and one chunk of products.
 #[derive(Debug)]
 pub(super) struct Pairs {
-    rows: Vec<f32>,
+    rows: Buffer<f32>,
+    /// Stands for a row outside the frame.
+    zeros: Buffer<f32>,
     stride: usize,
-    transformed: Vec<f32>,
-    products: Vec<f32>,
+    transformed: Buffer<f32>,
+    products: Buffer<f32>,
 }
 
-const MARGIN: usize = 8;
+const MARGIN: usize = 16;
 
 impl Pairs {
     pub(super) fn new(width: usize) -> Self {
         let stride = row_stride(width);
         Self {
-            rows: vec![0.0; 4 * BANDS * stride],
+            rows: Buffer::new(0.0, 4 * BANDS * stride),
+            zeros: Buffer::new(0.0, BANDS * stride),
             stride,
-            transformed: vec![0.0; 4 * BANDS * stride],
-            products: vec![0.0; 4 * BANDS * CHUNK],
+            transformed: Buffer::new(0.0, 4 * BANDS * stride + MARGIN),
+            products: Buffer::new(0.0, 4 * BANDS * CHUNK),
         }
     }
 
-    /// Stores input row `row` (`[28][stride]` of [`row_stride`]).
-    pub(super) fn set(&mut self, row: usize, data: &[f32]) {
+    /// Where input row `row` goes, `[28][stride]` of [`row_stride`].
+    pub(super) fn row_mut(&mut self, row: usize) -> &mut [f32] {
         let len = BANDS * self.stride;
-        self.rows[row % 4 * len..][..len].copy_from_slice(data);
+        &mut self.rows[row % 4 * len..][..len]
     }
 
-    /// Output rows `row` (even) and `row + 1` of `rows`; input rows `row − 1 ..= row + 2` have been set. `shortcut`
+    /// Output rows `row` (even) and `row + 1` of `rows`; input rows `row − 1 ..= row + 2` have been filled. `shortcut`
     /// rows are added.
     pub(super) fn run(
         &mut self,
@@ -75,24 +79,17 @@ impl Pairs {
         output: &mut [f32],
     ) {
         let (stride, len) = (self.stride, BANDS * self.stride);
-        let slot = |r: usize| &self.rows[r % 4 * len..][..len];
-        let (above, below) = (row.checked_sub(1).map(slot), (row + 2 < rows).then(|| slot(row + 2)));
-        let (upper, lower) = (slot(row), slot(row + 1));
+        let slot =
+            |inside: bool, r: usize| if inside { &self.rows[r % 4 * len..][..len] } else { &self.zeros[..] };
+        let inputs =
+            [slot(row > 0, row + 3), slot(true, row), slot(true, row + 1), slot(row + 2 < rows, row + 2)];
+        let mut phases = self.transformed.chunks_exact_mut(len);
+        let mut phases: [&mut [f32]; 4] = std::array::from_fn(|_| phases.next().expect("four phases"));
         for channel in 0..BANDS {
             let from = channel * stride..channel * stride + width;
-            let mut phases = self.transformed.chunks_exact_mut(len);
-            let mut phase = || &mut phases.next().expect("four phases")[channel * stride + MARGIN..][..width];
-            let (u, l) = (&upper[from.clone()], &lower[from.clone()]);
-            match above {
-                Some(a) => subtract(phase(), &a[from.clone()], l),
-                None => phase().iter_mut().zip(l).for_each(|(o, &l)| *o = -l),
-            }
-            phase().iter_mut().zip(u.iter().zip(l)).for_each(|(o, (&u, &l))| *o = u + l);
-            subtract(phase(), l, u);
-            match below {
-                Some(b) => subtract(phase(), u, &b[from]),
-                None => phase().copy_from_slice(u),
-            }
+            let to = from.start + MARGIN..from.end + MARGIN;
+            let inputs = inputs.map(|r| &r[from.clone()]);
+            (kernel.rows.transform)(inputs, phases.each_mut().map(|p| &mut p[to.clone()]));
         }
         let (first, second) = output.split_at_mut(len);
         for (start, pixels) in chunks(width) {
@@ -109,34 +106,19 @@ impl Pairs {
                     pixels,
                 };
                 let target = Target { shortcut: None, output: products, stride: CHUNK };
-                (kernel.conv_float)(&conv, &filter.epilogue, target);
+                (kernel.conv_float)(&conv, &filter.finish, target);
             }
             for channel in 0..BANDS {
                 let m = |phase: usize| &self.products[(phase * BANDS + channel) * CHUNK..][..pixels];
                 let place = channel * stride + start..channel * stride + start + pixels;
-                let (m0, m1, m2, m3) = (m(0), m(1), m(2), m(3));
-                let (a, b) = (&mut first[place.clone()], &mut second[place.clone()]);
-                match shortcut {
-                    None => {
-                        for i in 0..pixels {
-                            a[i] = m0[i] + m1[i] + m2[i];
-                            b[i] = m1[i] - m2[i] - m3[i];
-                        }
-                    }
-                    Some([x, y]) => {
-                        let (x, y) = (&x[place.clone()], &y[place]);
-                        for i in 0..pixels {
-                            a[i] = m0[i] + m1[i] + m2[i] + x[i];
-                            b[i] = m1[i] - m2[i] - m3[i] + y[i];
-                        }
-                    }
+                let rows = [&mut first[place.clone()], &mut second[place.clone()]];
+                (kernel.rows.combine)([m(0), m(1), m(2), m(3)], rows);
+                if let Some([x, y]) = shortcut {
+                    (kernel.rows.add)(&mut first[place.clone()], &x[place.clone()]);
+                    (kernel.rows.add)(&mut second[place.clone()], &y[place]);
                 }
             }
         }
         debug_assert!(padded(width) <= stride);
     }
-}
-
-fn subtract(out: &mut [f32], a: &[f32], b: &[f32]) {
-    out.iter_mut().zip(a.iter().zip(b)).for_each(|(o, (&a, &b))| *o = a - b);
 }

@@ -1,10 +1,11 @@
 //! The buffers of a run, planned for one network and one window size and kept until another is asked for.
 
+use super::BinaryNetwork;
+use super::buffer::Buffer;
 use super::net::{BANDS, BuildParts};
-use super::operands::{Operands, row_stride};
+use super::operands::{ChunkOperands, Operands, row_stride};
 use super::stage::{Frame, Rows, Scratch, Stage, rings};
 use super::winograd::Pairs;
-use super::{BinaryNetwork, Engine};
 
 /// Rows of padded image that one window holds at most, halo included, unless told otherwise.
 const WINDOW_ROWS: usize = 768;
@@ -41,7 +42,7 @@ impl Workspace {
         if self.planned != Some(key) {
             // The old buffers go first, so that the two sets never live side by side.
             self.buffers = Buffers::default();
-            self.buffers = Buffers::new(&network.parts, network.engine, key);
+            self.buffers = Buffers::new(&network.parts, key);
             self.planned = Some(key);
         }
     }
@@ -76,10 +77,8 @@ pub(super) struct Buffers {
 #[derive(Debug)]
 pub(super) struct Ends {
     /// One input row, 28 features and the mask (padded to 32 channels).
-    pub(super) raw: Vec<f32>,
-    /// One fused row.
-    pub(super) fused: Vec<f32>,
-    pub(super) point: Operands,
+    pub(super) raw: Buffer<f32>,
+    pub(super) point: ChunkOperands,
     pub(super) conv_in: Pairs,
     pub(super) mapping: Vec<Operands>,
     pub(super) conv_out: Pairs,
@@ -87,30 +86,47 @@ pub(super) struct Ends {
 
 /// The five stages of a network: level, source of rows, layers.
 pub(super) fn stages(parts: &BuildParts) -> [(usize, Stage<'_>); 5] {
-    let stage = |rows, first, fuse, block| Stage { rows, first, fuse, block };
+    let stage = |names, rows, first, fuse, block| Stage { names, rows, first, fuse, block };
     let [down0, down1] = &parts.down;
     [
-        (0, stage(Rows::Direct, &parts.embedding, None, &parts.encoder[0])),
-        (1, stage(Rows::Down(down0), &down0.layer, None, &parts.encoder[1])),
-        (2, stage(Rows::Down(down1), &down1.layer, None, &parts.bottleneck)),
-        (1, stage(Rows::Up, &parts.up[0], Some(&parts.fuse[0]), &parts.decoder[0])),
-        (0, stage(Rows::Up, &parts.up[1], Some(&parts.fuse[1]), &parts.decoder[1])),
+        (0, stage(["embedding", "", "enc0"], Rows::Direct, &parts.embedding, None, &parts.encoder[0])),
+        (1, stage(["enc0_down", "", "enc1"], Rows::Down(down0), &down0.layer, None, &parts.encoder[1])),
+        (2, stage(["enc1_down", "", "bottleneck"], Rows::Down(down1), &down1.layer, None, &parts.bottleneck)),
+        (
+            1,
+            stage(
+                ["dec0_up", "dec0_fusion", "dec0"],
+                Rows::Up,
+                &parts.up[0],
+                Some(&parts.fuse[0]),
+                &parts.decoder[0],
+            ),
+        ),
+        (
+            0,
+            stage(
+                ["dec1_up", "dec1_fusion", "dec1"],
+                Rows::Up,
+                &parts.up[1],
+                Some(&parts.fuse[1]),
+                &parts.decoder[1],
+            ),
+        ),
     ]
 }
 
 impl Buffers {
-    fn new(parts: &BuildParts, engine: Engine, key: Key) -> Self {
+    fn new(parts: &BuildParts, key: Key) -> Self {
         let Key { rows, width, threads, .. } = key;
         let frame = |level: usize| Frame::new(rows >> level, BANDS << level, width >> level);
         let strips = |level: usize, stage: &Stage<'_>| -> Vec<Scratch> {
-            (0..threads.min(rows >> level)).map(|_| Scratch::new(stage, engine, width >> level)).collect()
+            (0..threads.min(rows >> level)).map(|_| Scratch::new(stage, width >> level)).collect()
         };
         let ends = |_| Ends {
-            raw: vec![0.0; (BANDS + 4) * row_stride(width)],
-            fused: vec![0.0; BANDS * row_stride(width)],
-            point: Operands::new(false, BANDS + 4, crate::kernels::CHUNK, 1),
+            raw: Buffer::new(0.0, (BANDS + 4) * row_stride(width)),
+            point: ChunkOperands::new(parts.fusion.iter().flat_map(|l| &l.branches)),
             conv_in: Pairs::new(width),
-            mapping: rings(&parts.mapping, engine, width, 3),
+            mapping: rings(&parts.mapping, width, 3),
             conv_out: Pairs::new(width),
         };
         Self {

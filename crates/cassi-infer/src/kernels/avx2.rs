@@ -3,45 +3,51 @@
 
 use std::arch::x86_64::*;
 
-use super::{BitConv, CHUNK, Epilogue, FloatConv, Kernel, LayerNorm, Pack, TABLES, Target, portable};
+use super::{BitConv, CHUNK, Finish, FloatConv, Kernel, Pack, TABLES, Target, WordConv, portable};
+
+super::rows::compile_rows!("avx2,fma");
 
 pub(super) const KERNEL: Kernel = Kernel {
     name: "avx2",
     available: || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
     // SAFETY: these pointers are called only when `available` has said yes, so AVX2 and FMA are there.
-    pack: |p, out| unsafe { pack(p, out) },
+    words: false,
+    pack: |p, out, stride| unsafe { pack(p, out, stride) },
+    pack_words: |p, positive, nonzero, stride| unsafe { pack_words(p, positive, nonzero, stride) },
     conv_bits: |c, e, t| unsafe { conv_bits(c, e, t) },
+    conv_words: |c, e, t| unsafe { conv_words(c, e, t) },
     conv_float: |c, e, t| unsafe { conv_float(c, e, t) },
-    layer_norm: |n, out, stride| unsafe { layer_norm(n, out, stride) },
+    rows: ROWS,
 };
 
 #[target_feature(enable = "avx2,fma")]
-fn pack(pack: &Pack<'_>, positive: &mut [u8]) -> bool {
-    let zero = _mm256_setzero_ps();
+fn pack(pack: &Pack<'_>, positive: &mut [u8], group_stride: usize) -> bool {
     let mut zeros = _mm256_setzero_ps();
     let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    for group in 0..pack.factor.len() / 4 {
+    for group in 0..pack.above.len() / 4 {
         for start in (0..pack.pixels).step_by(32) {
             let mut nibbles = _mm256_setzero_si256();
             for i in 0..4 {
                 let channel = 4 * group + i;
                 let x: &[f32; 32] =
                     pack.input[channel * pack.stride + start..][..32].try_into().expect("32 floats");
-                let (k, b) = (_mm256_set1_ps(pack.factor[channel]), _mm256_set1_ps(pack.summand[channel]));
+                let (top, bottom) =
+                    (_mm256_set1_ps(pack.above[channel]), _mm256_set1_ps(pack.below[channel]));
                 let mut above = [_mm256_setzero_si256(); 4];
                 for (j, above) in above.iter_mut().enumerate() {
                     // SAFETY: x holds 32 floats and j is below 4.
                     let v = unsafe { _mm256_loadu_ps(x.as_ptr().add(8 * j)) };
-                    let v = _mm256_add_ps(_mm256_mul_ps(v, k), b);
-                    zeros = _mm256_or_ps(zeros, _mm256_cmp_ps::<_CMP_EQ_OQ>(v, zero));
-                    *above = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_GT_OQ>(v, zero));
+                    let positive = _mm256_cmp_ps::<_CMP_GT_OQ>(v, top);
+                    let not_negative = _mm256_cmp_ps::<_CMP_GT_OQ>(v, bottom);
+                    zeros = _mm256_or_ps(zeros, _mm256_xor_ps(positive, not_negative));
+                    *above = _mm256_castps_si256(positive);
                 }
                 let words = [_mm256_packs_epi32(above[0], above[1]), _mm256_packs_epi32(above[2], above[3])];
                 let bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(words[0], words[1]), order);
                 nibbles = _mm256_or_si256(nibbles, _mm256_and_si256(bytes, _mm256_set1_epi8(1 << i)));
             }
             let out: &mut [u8; 32] =
-                (&mut positive[group * pack.group_stride + start..][..32]).try_into().expect("32 bytes");
+                (&mut positive[group * group_stride + start..][..32]).try_into().expect("32 bytes");
             // SAFETY: out holds 32 bytes.
             unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), nibbles) };
         }
@@ -49,11 +55,21 @@ fn pack(pack: &Pack<'_>, positive: &mut [u8]) -> bool {
     _mm256_movemask_ps(zeros) != 0
 }
 
+#[target_feature(enable = "avx2,fma")]
+fn pack_words(pack: &Pack<'_>, positive: &mut [u32], nonzero: &mut [u32], word_stride: usize) -> bool {
+    portable::pack_words_inline(pack, positive, nonzero, word_stride)
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn conv_words(conv: &WordConv<'_>, finish: &Finish, target: Target<'_>) {
+    portable::conv_words_inline(conv, finish, target);
+}
+
 /// Look-ups of magnitude at most 4 (8 with negatives) that fit an 8-bit sum: 31 · 4 and 15 · 8 are below 128.
 pub(super) const LOOKUPS: [usize; 2] = [31, 15];
 
 #[target_feature(enable = "avx2,fma")]
-fn conv_bits(conv: &BitConv<'_>, epilogue: &Epilogue, mut target: Target<'_>) {
+fn conv_bits(conv: &BitConv<'_>, finish: &Finish, mut target: Target<'_>) {
     assert!(conv.pixels == 32 || conv.pixels == CHUNK);
     let seen = if conv.grouped { 1 } else { conv.groups };
     let reach = conv.taps.iter().max().unwrap_or(&0) + (conv.groups - 1) * conv.group_stride + conv.pixels;
@@ -70,7 +86,7 @@ fn conv_bits(conv: &BitConv<'_>, epilogue: &Epilogue, mut target: Target<'_>) {
             }
         }
         for (i, sums) in sums.iter().enumerate() {
-            portable::finish(&sums[..conv.pixels], epilogue, 4 * block + i, &mut target);
+            portable::finish_row(&sums[..conv.pixels], finish, 4 * block + i, &mut target);
         }
     }
 }
@@ -160,7 +176,7 @@ unsafe fn flush<const VECTORS: usize>(
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn conv_float(conv: &FloatConv<'_>, epilogue: &Epilogue, mut target: Target<'_>) {
+fn conv_float(conv: &FloatConv<'_>, finish: &Finish, mut target: Target<'_>) {
     assert!(conv.pixels == 32 || conv.pixels == CHUNK);
     let seen = if conv.grouped { 4 } else { conv.channels };
     let reach =
@@ -182,7 +198,7 @@ fn conv_float(conv: &FloatConv<'_>, epilogue: &Epilogue, mut target: Target<'_>)
             }
         }
         for (i, sums) in sums.iter().enumerate() {
-            portable::finish(&sums[..conv.pixels], epilogue, 4 * block + i, &mut target);
+            portable::finish_row(&sums[..conv.pixels], finish, 4 * block + i, &mut target);
         }
     }
 }
@@ -225,9 +241,4 @@ unsafe fn multiply_block<const VECTORS: usize>(
             }
         }
     }
-}
-
-#[target_feature(enable = "avx2,fma")]
-fn layer_norm(norm: &LayerNorm<'_>, output: &mut [f32], output_stride: usize) {
-    portable::layer_norm_inline(norm, output, output_stride);
 }

@@ -1,15 +1,21 @@
 //! Convolutions on packed bits and on floats, and the element-wise work between them, for one chunk of a row.
 //!
 //! Pixels lie in vector lanes: every buffer is planar, `[channel][pixel]`, and a call treats 32 or 64 neighbouring
-//! pixels of one row. A binary activation is packed by fours: byte `[group][pixel]` holds the signs of channels
-//! `4·group .. 4·group + 4` in its low four bits (bit set: positive), and the byte [`OUTSIDE`] stands for a pixel
-//! beyond the border, whose contribution is zero. Four ternary weights are one of 81 codes, and each code owns a
-//! table of the 16 possible dot products: a convolution is one table look-up and one addition for each four
-//! channels. That is the nibble-shuffle popcount with the XNOR folded into its table.
+//! pixels of one row. Binary activations have two forms.
 //!
-//! Exact zeros among the activations (`sign(0) = 0`) need a second plane of bits, the negatives: with tables of
-//! ±1 sums `T`, a ternary sum is `(T(positive) − T(negative)) / 2`. Without zeros the second plane is the
-//! complement of the first and is not looked at.
+//! * By fours: byte `[group][pixel]` holds the signs of channels `4·group .. 4·group + 4` in its low four bits (bit
+//!   set: positive), and the byte [`OUTSIDE`] stands for a pixel beyond the border, whose contribution is zero. Four
+//!   ternary weights are one of 81 codes, and each code owns a table of the 16 possible dot products: a convolution is
+//!   one table look-up (a byte shuffle) and one addition for each four channels. Exact zeros among the activations
+//!   (`sign(0) = 0`) need a second plane of bits, the negatives: with tables of ±1 sums `T`, a ternary sum is
+//!   `(T(positive) − T(negative)) / 2`. Without zeros the second plane is the complement of the first and is not
+//!   looked at.
+//! * In words: word `[word][pixel]` holds the signs of 32 channels, a second plane the bits that are not zero. A sum
+//!   is `n − 2·popcount(activation xor weight)`, n being the number of channels, or where zeros or pixels beyond the
+//!   border are near, the number of bits of the second plane, which masks the difference too. For dense layers whose
+//!   weights have no zeros.
+//!
+//! Which form a dense layer takes is the kernels' choice ([`Kernel::words`]); grouped layers are packed by fours.
 //!
 //! `portable` is the specification. Integer sums are the same on every path; so is every float operation outside
 //! [`Kernel::conv_float`], where fused multiply-adds round once instead of twice.
@@ -18,7 +24,12 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod epilogue;
 mod portable;
+mod rows;
+
+pub use epilogue::{Activation, Epilogue, Finish, Shortcut, Tail};
+pub use rows::Rows;
 
 /// The packed byte of a pixel outside the frame (a shuffle index with its top bit set gives zero).
 pub const OUTSIDE: u8 = 0x80;
@@ -54,23 +65,22 @@ pub fn weight_code(weights: [i8; 4]) -> u8 {
     weights.iter().rev().fold(0, |code, &w| 3 * code + (w + 1) as u8)
 }
 
-/// Signs of `k_c·x + b_c`, to be packed.
+/// Floats whose signs are taken: positive where `x > above`, negative unless `x > below`, zero
+/// between the two. Values are finite, and no threshold is −0.
 pub struct Pack<'a> {
     /// `[channel][stride]`, first pixel of the chunk at index 0.
     pub input: &'a [f32],
     /// Floats from one channel to the next.
     pub stride: usize,
-    /// Factor a channel; their number, a multiple of 4, is the number of channels.
-    pub factor: &'a [f32],
-    /// Summand a channel.
-    pub summand: &'a [f32],
-    /// Bytes from one group of four channels to the next in the packed planes.
-    pub group_stride: usize,
+    /// Upper threshold a channel; their number, a multiple of 4, is the number of channels.
+    pub above: &'a [f32],
+    /// Lower threshold a channel.
+    pub below: &'a [f32],
     /// Pixels, 32 or 64.
     pub pixels: usize,
 }
 
-/// A convolution of packed signs with ternary weights.
+/// A convolution of signs packed by fours with ternary weights.
 pub struct BitConv<'a> {
     /// Plane of positives, groups `group_stride` bytes apart.
     pub positive: &'a [u8],
@@ -86,13 +96,49 @@ pub struct BitConv<'a> {
     pub grouped: bool,
     /// Weight codes `[output / 4][tap][group seen][output % 4]`.
     pub codes: &'a [u8],
-    /// For 1x1 layers that see all channels and have no zero weights, their signs again, 32 a word
-    /// `[output][word]` (set: positive, channel 0 lowest); empty otherwise.
-    pub signs: &'a [u32],
     /// Output channels, a multiple of 4.
     pub outputs: usize,
     /// Pixels, 32 or 64.
     pub pixels: usize,
+}
+
+/// A dense convolution of signs packed in words with binary weights.
+pub struct WordConv<'a> {
+    /// Plane of positives, words `word_stride` apart.
+    pub positive: &'a [u32],
+    /// Plane of what is not zero, in the same places, where some activation is zero or lies beyond the border.
+    pub nonzero: Option<&'a [u32]>,
+    /// The taps of the filter that lie in the frame: place of the chunk's first pixel in word 0, and the tap's number.
+    pub taps: &'a [(usize, usize)],
+    /// Words from one 32 channels to the next.
+    pub word_stride: usize,
+    /// Input channels.
+    pub channels: usize,
+    /// Signs of the weights `[output / 4][tap][word][output % 4]` (bit set: positive, channel 0 lowest).
+    pub weights: &'a [u32],
+    /// Output channels, a multiple of 4.
+    pub outputs: usize,
+    /// Pixels, 32 or 64.
+    pub pixels: usize,
+}
+
+impl WordConv<'_> {
+    /// Words a pixel.
+    pub fn words(&self) -> usize {
+        self.channels.div_ceil(32)
+    }
+
+    /// Checks that everything read lies in the slices; kernels without bounds checks rely on it.
+    fn check(&self) {
+        let words = self.words();
+        let place = self.taps.iter().map(|t| t.0).max().unwrap_or(0);
+        let tap = self.taps.iter().map(|t| t.1).max().unwrap_or(0);
+        let reach = place + (words - 1) * self.word_stride + self.pixels;
+        assert!(self.pixels == 32 || self.pixels == CHUNK);
+        assert!(reach <= self.positive.len() && self.nonzero.is_none_or(|n| reach <= n.len()));
+        assert!((tap + 1) * words * self.outputs <= self.weights.len());
+        assert!(self.weights.len().is_multiple_of(words * self.outputs));
+    }
 }
 
 /// A convolution of floats.
@@ -113,80 +159,6 @@ pub struct FloatConv<'a> {
     pub outputs: usize,
     /// Pixels, 32 or 64.
     pub pixels: usize,
-}
-
-/// What happens to a sum `s` of output channel `c`: `v = scale_c·s + shift_c`, shortcut, activation, tail.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Epilogue {
-    /// Factor a channel.
-    pub scale: Vec<f32>,
-    /// Summand a channel.
-    pub shift: Vec<f32>,
-    /// Where the shortcut is added.
-    pub shortcut: Shortcut,
-    /// The activation.
-    pub activation: Activation,
-    /// What follows, after the shortcut.
-    pub tail: Tail,
-    /// Whether the result is averaged with what the output holds.
-    pub average: bool,
-}
-
-/// Place of the shortcut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Shortcut {
-    /// None.
-    #[default]
-    None,
-    /// Before the activation.
-    Before,
-    /// After the activation.
-    After,
-}
-
-/// Activations with their parameters, one a channel.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub enum Activation {
-    /// `v`
-    #[default]
-    Identity,
-    /// `max(v, 0)`
-    Relu,
-    /// `min(max(v, −1), 1)`
-    HardTanh,
-    /// `(v if v > 0 else slope·v) + after`
-    PRelu {
-        /// Factor of negative values.
-        slope: Vec<f32>,
-        /// Summand afterwards.
-        after: Vec<f32>,
-    },
-}
-
-/// What follows a layer before its result is stored.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub enum Tail {
-    /// Nothing.
-    #[default]
-    None,
-    /// The error-function form of the Gaussian linear unit.
-    Gelu,
-    /// `prelu(v + before) + after`
-    RPRelu {
-        /// Summand before.
-        before: Vec<f32>,
-        /// Factor of negative values.
-        slope: Vec<f32>,
-        /// Summand afterwards.
-        after: Vec<f32>,
-    },
-    /// `hardtanh(scale·v + shift)`
-    AffineHardTanh {
-        /// Factor.
-        scale: Vec<f32>,
-        /// Summand.
-        shift: Vec<f32>,
-    },
 }
 
 /// Where results go, and the shortcut that is added to them.
@@ -219,14 +191,21 @@ pub struct Kernel {
     pub name: &'static str,
     /// Whether this CPU can run it.
     pub available: fn() -> bool,
-    /// Packs signs into `positive[group·group_stride + pixel]`; returns whether a value was exactly zero.
-    pub pack: fn(&Pack<'_>, positive: &mut [u8]) -> bool,
-    /// Packed signs to finished outputs.
-    pub conv_bits: fn(&BitConv<'_>, &Epilogue, Target<'_>),
+    /// Whether dense layers are better packed in words.
+    pub words: bool,
+    /// Packs signs by fours into `positive[group·group_stride + pixel]`; returns whether a value was exactly zero.
+    pub pack: fn(&Pack<'_>, positive: &mut [u8], group_stride: usize) -> bool,
+    /// Packs signs in words into `positive` and `nonzero[word·word_stride + pixel]`; returns whether a value was
+    /// exactly zero.
+    pub pack_words: fn(&Pack<'_>, positive: &mut [u32], nonzero: &mut [u32], word_stride: usize) -> bool,
+    /// Signs packed by fours to finished outputs.
+    pub conv_bits: fn(&BitConv<'_>, &Finish, Target<'_>),
+    /// Signs packed in words to finished outputs.
+    pub conv_words: fn(&WordConv<'_>, &Finish, Target<'_>),
     /// Floats to finished outputs.
-    pub conv_float: fn(&FloatConv<'_>, &Epilogue, Target<'_>),
-    /// `output[channel][output_stride]`.
-    pub layer_norm: fn(&LayerNorm<'_>, output: &mut [f32], output_stride: usize),
+    pub conv_float: fn(&FloatConv<'_>, &Finish, Target<'_>),
+    /// Everything element-wise between convolutions.
+    pub rows: Rows,
 }
 
 /// All of them, best first.
@@ -236,10 +215,19 @@ pub static KERNELS: &[Kernel] = &[avx512::KERNEL, avx2::KERNEL, portable::KERNEL
 #[cfg(not(target_arch = "x86_64"))]
 pub static KERNELS: &[Kernel] = &[portable::KERNEL];
 
-/// The best one that this CPU can run.
+/// The best one that this CPU can run, or one below it that the environment variable `CASSI_ISA` names.
 pub fn best() -> &'static Kernel {
     static BEST: std::sync::OnceLock<&'static Kernel> = std::sync::OnceLock::new();
-    BEST.get_or_init(|| KERNELS.iter().find(|k| (k.available)()).expect("portable always runs"))
+    BEST.get_or_init(|| {
+        let wanted = std::env::var("CASSI_ISA").ok();
+        let first = KERNELS.iter().position(|k| Some(k.name) == wanted.as_deref()).unwrap_or(0);
+        best_of(|kernel| KERNELS[first..].iter().any(|k| k.name == kernel.name) && (kernel.available)())
+    })
+}
+
+/// The best one that can be run; `portable` always can.
+pub fn best_of(available: impl Fn(&Kernel) -> bool) -> &'static Kernel {
+    KERNELS.iter().find(|k| available(k)).or(KERNELS.last()).expect("portable is there")
 }
 
 /// The one of that name, if there is one and this CPU can run it.
@@ -247,28 +235,14 @@ pub fn named(name: &str) -> Option<&'static Kernel> {
     KERNELS.iter().find(|k| k.name == name && (k.available)())
 }
 
-/// Plane of negatives: packs the signs of `−(k_c·x + b_c)`, for chunks in which [`Kernel::pack`] met a zero.
-pub fn pack_negatives(pack: &Pack<'_>, negative: &mut [u8]) {
-    for (group, (factor, summand)) in
-        pack.factor.chunks_exact(4).zip(pack.summand.chunks_exact(4)).enumerate()
-    {
-        let plane = &mut negative[group * pack.group_stride..][..pack.pixels];
+/// Plane of negatives, for chunks in which [`Kernel::pack`] met a zero.
+pub fn pack_negatives(pack: &Pack<'_>, negative: &mut [u8], group_stride: usize) {
+    for (group, below) in pack.below.chunks_exact(4).enumerate() {
+        let plane = &mut negative[group * group_stride..][..pack.pixels];
         for (pixel, byte) in plane.iter_mut().enumerate() {
             *byte = (0..4).fold(0, |bits, i| {
-                let v = pack.input[(4 * group + i) * pack.stride + pixel] * factor[i] + summand[i];
-                bits | u8::from(v < 0.0) << i
+                bits | u8::from(pack.input[(4 * group + i) * pack.stride + pixel] <= below[i]) << i
             });
-        }
-    }
-}
-
-/// Signs as floats −1, 0, 1 (the float engine's operand): `output[channel·output_stride + pixel]`.
-pub fn signs(pack: &Pack<'_>, output: &mut [f32], output_stride: usize) {
-    for (channel, (&k, &b)) in pack.factor.iter().zip(pack.summand).enumerate() {
-        let from = &pack.input[channel * pack.stride..][..pack.pixels];
-        for (o, &x) in output[channel * output_stride..][..pack.pixels].iter_mut().zip(from) {
-            let v = x * k + b;
-            *o = f32::from(i8::from(v > 0.0) - i8::from(v < 0.0));
         }
     }
 }

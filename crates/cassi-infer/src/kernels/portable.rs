@@ -2,33 +2,110 @@
 //! functions of this module again for their instruction set, so their roundings are the same.
 
 use super::{
-    Activation, BitConv, CHUNK, Epilogue, FloatConv, Kernel, LayerNorm, OUTSIDE, Pack, Shortcut, TABLES,
-    Tail, Target,
+    Activation, BitConv, CHUNK, Epilogue, Finish, FloatConv, Kernel, OUTSIDE, Pack, Shortcut, TABLES, Tail,
+    Target, WordConv, epilogue::Form, rows,
 };
 
-pub(super) const KERNEL: Kernel =
-    Kernel { name: "portable", available: || true, pack, conv_bits, conv_float, layer_norm };
+pub(super) const KERNEL: Kernel = Kernel {
+    name: "portable",
+    available: || true,
+    words: true,
+    pack,
+    pack_words: pack_words_inline,
+    conv_bits,
+    conv_words: conv_words_inline,
+    conv_float,
+    rows: rows::PORTABLE,
+};
 
-fn pack(pack: &Pack<'_>, positive: &mut [u8]) -> bool {
+fn pack(pack: &Pack<'_>, positive: &mut [u8], group_stride: usize) -> bool {
     let mut zero = false;
-    for (group, (factor, summand)) in
-        pack.factor.chunks_exact(4).zip(pack.summand.chunks_exact(4)).enumerate()
-    {
-        let plane = &mut positive[group * pack.group_stride..][..pack.pixels];
+    for (group, (above, below)) in pack.above.chunks_exact(4).zip(pack.below.chunks_exact(4)).enumerate() {
+        let plane = &mut positive[group * group_stride..][..pack.pixels];
         plane.fill(0);
         for i in 0..4 {
             let input = &pack.input[(4 * group + i) * pack.stride..][..pack.pixels];
             for (byte, &x) in plane.iter_mut().zip(input) {
-                let v = x * factor[i] + summand[i];
-                *byte |= u8::from(v > 0.0) << i;
-                zero |= v == 0.0;
+                *byte |= u8::from(x > above[i]) << i;
+                zero |= (x > below[i]) & (x <= above[i]);
             }
         }
     }
     zero
 }
 
-fn conv_bits(conv: &BitConv<'_>, epilogue: &Epilogue, mut target: Target<'_>) {
+#[inline(always)]
+pub(super) fn pack_words_inline(
+    pack: &Pack<'_>,
+    positive: &mut [u32],
+    nonzero: &mut [u32],
+    word_stride: usize,
+) -> bool {
+    let mut zero = false;
+    for (word, (above, below)) in pack.above.chunks(32).zip(pack.below.chunks(32)).enumerate() {
+        let positive = &mut positive[word * word_stride..][..pack.pixels];
+        let nonzero = &mut nonzero[word * word_stride..][..pack.pixels];
+        positive.fill(0);
+        nonzero.fill(0);
+        for (i, (&above, &below)) in above.iter().zip(below).enumerate() {
+            let input = &pack.input[(32 * word + i) * pack.stride..][..pack.pixels];
+            for ((p, n), &x) in positive.iter_mut().zip(nonzero.iter_mut()).zip(input) {
+                let is_zero = (x > below) & (x <= above);
+                *p |= u32::from(x > above) << i;
+                *n |= u32::from(!is_zero) << i;
+                zero |= is_zero;
+            }
+        }
+    }
+    zero
+}
+
+#[inline(always)]
+pub(super) fn conv_words_inline(conv: &WordConv<'_>, finish: &Finish, mut target: Target<'_>) {
+    conv.check();
+    let words = conv.words();
+    let mut total = [(conv.channels * conv.taps.len()) as u32; CHUNK];
+    if let Some(nonzero) = conv.nonzero {
+        total.fill(0);
+        for (tap, _) in conv.taps {
+            for word in 0..words {
+                let mask = &nonzero[tap + word * conv.word_stride..][..conv.pixels];
+                total.iter_mut().zip(mask).for_each(|(t, m)| *t += m.count_ones());
+            }
+        }
+    }
+    let taps = conv.weights.len() / (words * conv.outputs);
+    for (block, weights) in conv.weights.chunks_exact(4 * words * taps).enumerate() {
+        let mut counts = [[0u32; CHUNK]; 4];
+        for &(place, tap) in conv.taps {
+            for word in 0..words {
+                let place = place + word * conv.word_stride;
+                let positive = &conv.positive[place..][..conv.pixels];
+                let weights = &weights[(tap * words + word) * 4..][..4];
+                for (counts, weight) in counts.iter_mut().zip(weights) {
+                    match conv.nonzero {
+                        None => {
+                            counts.iter_mut().zip(positive).for_each(|(c, p)| *c += (p ^ weight).count_ones())
+                        }
+                        Some(nonzero) => counts
+                            .iter_mut()
+                            .zip(positive.iter().zip(&nonzero[place..]))
+                            .for_each(|(c, (p, n))| *c += ((p ^ weight) & n).count_ones()),
+                    }
+                }
+            }
+        }
+        for (i, counts) in counts.iter().enumerate() {
+            let mut sums = [0i16; CHUNK];
+            sums.iter_mut()
+                .zip(total.iter().zip(counts))
+                .for_each(|(s, (&t, &c))| *s = t as i16 - 2 * c as i16);
+            finish_row(&sums[..conv.pixels], finish, 4 * block + i, &mut target);
+        }
+    }
+}
+
+fn conv_bits(conv: &BitConv<'_>, finish: &Finish, mut target: Target<'_>) {
     let seen = if conv.grouped { 1 } else { conv.groups };
     let mut sums = [[0i16; CHUNK]; 4];
     for (block, codes) in conv.codes.chunks_exact(4 * seen * conv.taps.len()).enumerate() {
@@ -60,12 +137,12 @@ fn conv_bits(conv: &BitConv<'_>, epilogue: &Epilogue, mut target: Target<'_>) {
             if conv.negative.is_some() {
                 sums.iter_mut().for_each(|s| *s /= 2);
             }
-            finish(&sums[..conv.pixels], epilogue, 4 * block + i, &mut target);
+            finish_row(&sums[..conv.pixels], finish, 4 * block + i, &mut target);
         }
     }
 }
 
-fn conv_float(conv: &FloatConv<'_>, epilogue: &Epilogue, mut target: Target<'_>) {
+fn conv_float(conv: &FloatConv<'_>, finish: &Finish, mut target: Target<'_>) {
     let seen = if conv.grouped { 4 } else { conv.channels };
     let mut sums = [[0f32; CHUNK]; 4];
     for (block, weights) in conv.weights.chunks_exact(4 * seen * conv.taps.len()).enumerate() {
@@ -82,43 +159,7 @@ fn conv_float(conv: &FloatConv<'_>, epilogue: &Epilogue, mut target: Target<'_>)
             }
         }
         for (i, sums) in sums.iter().enumerate() {
-            finish(&sums[..conv.pixels], epilogue, 4 * block + i, &mut target);
-        }
-    }
-}
-
-fn layer_norm(norm: &LayerNorm<'_>, output: &mut [f32], output_stride: usize) {
-    layer_norm_inline(norm, output, output_stride);
-}
-
-/// Two passes over 32 pixels at a time, variance with divisor n, ε = 1e-5.
-#[inline(always)]
-pub(super) fn layer_norm_inline(norm: &LayerNorm<'_>, output: &mut [f32], output_stride: usize) {
-    const WIDTH: usize = 32;
-    let channels = norm.gain.len();
-    let share = 1.0 / channels as f32;
-    for start in (0..norm.pixels).step_by(WIDTH) {
-        let mut mean = [0f32; WIDTH];
-        for c in 0..channels {
-            let x: &[f32; WIDTH] =
-                norm.input[c * norm.stride + start..][..WIDTH].try_into().expect("WIDTH floats");
-            (0..WIDTH).for_each(|i| mean[i] += x[i]);
-        }
-        mean.iter_mut().for_each(|m| *m *= share);
-        let mut inverse = [0f32; WIDTH];
-        for c in 0..channels {
-            let x: &[f32; WIDTH] =
-                norm.input[c * norm.stride + start..][..WIDTH].try_into().expect("WIDTH floats");
-            (0..WIDTH).for_each(|i| inverse[i] += (x[i] - mean[i]) * (x[i] - mean[i]));
-        }
-        inverse.iter_mut().for_each(|v| *v = 1.0 / (*v * share + 1e-5).sqrt());
-        for c in 0..channels {
-            let x: &[f32; WIDTH] =
-                norm.input[c * norm.stride + start..][..WIDTH].try_into().expect("WIDTH floats");
-            let out: &mut [f32; WIDTH] =
-                (&mut output[c * output_stride + start..][..WIDTH]).try_into().expect("WIDTH floats");
-            let (gain, bias) = (norm.gain[c], norm.bias[c]);
-            (0..WIDTH).for_each(|i| out[i] = (x[i] - mean[i]) * inverse[i] * gain + bias);
+            finish_row(&sums[..conv.pixels], finish, 4 * block + i, &mut target);
         }
     }
 }
@@ -128,45 +169,44 @@ fn prelu(v: f32, slope: f32) -> f32 {
     if v > 0.0 { v } else { v * slope }
 }
 
-/// Turns the sums of one output channel into its results. The forms that BiSRNet uses are one pass each.
+/// Turns the sums of one output channel into its results.
 #[inline(always)]
-pub(super) fn finish<S: Copy + Into<f32>>(sums: &[S], e: &Epilogue, channel: usize, target: &mut Target<'_>) {
+pub(super) fn finish_row<S: Copy + Into<f32>>(
+    sums: &[S],
+    finish: &Finish,
+    channel: usize,
+    target: &mut Target<'_>,
+) {
     let n = sums.len();
     let out = &mut target.output[channel * target.stride..][..n];
-    let (scale, shift) = (e.scale[channel], e.shift[channel]);
-    let affine = |s: S| s.into() * scale + shift;
-    let shortcut = match e.shortcut {
+    let shortcut = match finish.epilogue.shortcut {
         Shortcut::None => None,
         _ => target.shortcut.map(|(data, stride)| &data[channel * stride..][..n]),
     };
-    match (&e.activation, e.shortcut, shortcut, &e.tail, e.average) {
-        (Activation::PRelu { slope, after }, Shortcut::After, Some(r), Tail::None, false) => {
-            let (slope, after) = (slope[channel], after[channel]);
+    let [scale, shift, slope, after, before2, slope2, after2, _] = finish.channels[channel];
+    let unit = |s: S, r: f32| prelu(s.into() * scale + shift, slope) + after + r;
+    match (finish.form, shortcut) {
+        (Form::Affine, _) => {
             for i in 0..n {
-                out[i] = prelu(affine(sums[i]), slope) + after + r[i];
+                out[i] = sums[i].into() * scale + shift;
             }
         }
-        (Activation::PRelu { slope, after }, Shortcut::After, Some(r), Tail::None, true) => {
-            let (slope, after) = (slope[channel], after[channel]);
+        (Form::Prelu, Some(r)) => {
             for i in 0..n {
-                out[i] = (out[i] + (prelu(affine(sums[i]), slope) + after + r[i])) * 0.5;
+                out[i] = unit(sums[i], r[i]);
             }
         }
-        (
-            Activation::PRelu { slope, after },
-            Shortcut::After,
-            Some(r),
-            Tail::RPRelu { before: before2, slope: slope2, after: after2 },
-            false,
-        ) => {
-            let (slope, after) = (slope[channel], after[channel]);
-            let (before2, slope2, after2) = (before2[channel], slope2[channel], after2[channel]);
+        (Form::PreluAverage, Some(r)) => {
             for i in 0..n {
-                let v = prelu(affine(sums[i]), slope) + after + r[i];
-                out[i] = prelu(v + before2, slope2) + after2;
+                out[i] = (out[i] + unit(sums[i], r[i])) * 0.5;
             }
         }
-        _ => finish_in_steps(sums, e, channel, shortcut, out),
+        (Form::PreluTail, Some(r)) => {
+            for i in 0..n {
+                out[i] = prelu(unit(sums[i], r[i]) + before2, slope2) + after2;
+            }
+        }
+        _ => finish_in_steps(sums, &finish.epilogue, channel, shortcut, out),
     }
 }
 

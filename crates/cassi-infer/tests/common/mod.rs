@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use cassi_core::{NamedTensors, Tensor};
-use cassi_infer::binary::{BinaryNetwork, Input, Layout, Workspace};
+use cassi_infer::binary::{BinaryNetwork, Input, Layout, StageObserver, Workspace};
 
 /// Goldens that may be shipped, in the repository's `tests/golden`.
 pub(crate) fn golden(name: &str) -> NamedTensors {
@@ -31,6 +31,16 @@ pub(crate) fn get<'a>(tensors: &'a NamedTensors, name: &str) -> &'a Tensor {
 
 /// Runs a network on an image `[1, 28, rows, columns]` with a mask `[rows, columns]`, or on a snapshot.
 pub(crate) fn run(network: &BinaryNetwork, image: &Tensor, mask: Option<&Tensor>) -> Vec<f32> {
+    run_observed(network, image, mask, &())
+}
+
+/// The same with somebody watching.
+pub(crate) fn run_observed(
+    network: &BinaryNetwork,
+    image: &Tensor,
+    mask: Option<&Tensor>,
+    observer: &dyn StageObserver,
+) -> Vec<f32> {
     let [.., rows, columns] = image.shape[..] else { panic!("an image has rows and columns") };
     let (input, columns) = match network.layout() {
         Layout::Standard => {
@@ -40,7 +50,7 @@ pub(crate) fn run(network: &BinaryNetwork, image: &Tensor, mask: Option<&Tensor>
         Layout::TsaReal => (Input::Real { snapshot: &image.data, rows, columns: columns - 54 }, columns - 54),
     };
     let mut cube = vec![f32::NAN; 28 * rows * columns];
-    network.run(input, &mut Workspace::default(), &mut cube).unwrap();
+    network.run_observed(input, &mut Workspace::default(), &mut cube, observer).unwrap();
     cube
 }
 
