@@ -61,9 +61,10 @@ pub(crate) fn refused(arguments: &[&str], words: &[&str]) {
 }
 
 /// Weights of a network drawn at random (same seed, same numbers), of the size that training leaves them with: layers
-/// keep the scale of what passes them, norms are near one, variances positive. Weights are drawn evenly, not normally:
-/// of latent weights beyond twice their mean size the published binarization, which the libtorch twins follow, keeps a
-/// residue of 6e-8 in place of an exact zero or scale, and the sign of a sum that should be zero is then anything.
+/// keep the scale of what passes them, norms are near one, variances positive. Weights keep away from zero, between a
+/// half and a whole of their size: where a latent weight lies outside of half to twice the mean size, the published
+/// binarization `mean − w + w`, which the libtorch twins follow, can leave a residue of 6e-8, and the sign of a sum that
+/// is exactly zero on bits is then anything.
 pub(crate) fn random_weights(method: &str, layout: Layout, seed: u64) -> NamedTensors {
     let shapes = match Variant::from_name(method) {
         Some(variant) => MstNetwork::expected_tensors(variant, layout, 28),
@@ -81,15 +82,16 @@ pub(crate) fn random_weights(method: &str, layout: Layout, seed: u64) -> NamedTe
         let fan_in: usize = shape.iter().skip(1).product();
         let mut value = |name: &str| {
             let normal = stream.normal();
-            let even = 2.0 * stream.uniform() - 1.0;
+            let side = if stream.chance(0.5) { 1.0 } else { -1.0 };
+            let away = side * (0.5 + 0.5 * stream.uniform());
             match shape[..] {
-                _ if name.ends_with("running_var") => 1.0 + 0.5 * even,
+                _ if name.ends_with("running_var") => 1.0 + 0.5 * away,
                 [] => 1.0,
                 [_] if name.ends_with("weight") => 1.0 + 0.1 * normal,
                 [_] => 0.1 * normal,
                 // Bi-Real's, stored as a column.
-                [_, 1] => 0.1 * even,
-                _ => even * (3.0 / fan_in as f64).sqrt(),
+                [_, 1] => 0.1 * away,
+                _ => away * (1.7 / fan_in as f64).sqrt(),
             }
         };
         let data = (0..shape.iter().product()).map(|_| value(&name) as f32).collect();
