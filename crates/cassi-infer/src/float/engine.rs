@@ -133,7 +133,7 @@ impl Convolution {
         &'a self,
         engine: Engine,
         source: Source<'a>,
-        plus: Source<'a>,
+        plus: &'a Source<'a>,
         mut out: ArrayViewMut3<'_, f32>,
         threads: &Threads,
     ) {
@@ -143,5 +143,45 @@ impl Convolution {
             let job = self.job(source, s * strip..(s * strip + strip).min(height));
             threads.with(|scratch| (engine.kernel.convolve)(&job, Sink::Bands { out, plus }, scratch));
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cassi_core::random::Stream;
+    use ndarray::Array3;
+
+    use super::super::Precision;
+    use super::super::image::Bands;
+    use super::super::kernels::{KERNELS, PORTABLE_BF16};
+    use super::*;
+
+    #[test]
+    fn bf16_products_equal_portable() {
+        let mut stream = Stream::new(3, "test/products", 0);
+        // Tails of tiles of 128 columns and of blocks of pixels; outputs of two, four and seven chunks.
+        for (rows, columns, side, stride, outputs) in
+            [(5, 131, 3, 1, 28), (8, 18, 4, 2, 56), (4, 6, 3, 1, 112)]
+        {
+            let x = Array3::from_shape_fn((28, rows, columns), |_| stream.uniform() as f32);
+            let count = outputs * 28 * side * side;
+            let weights: Vec<f32> = (0..count).map(|_| stream.normal() as f32).collect();
+            let convolution = Convolution::new(outputs, 28, side, stride, &weights);
+            let on = |kernel| {
+                let mut out = Image::default();
+                let source = Source::Bands(Bands { view: x.view(), rows, columns, shear: 0 });
+                convolution.run(Engine { kernel, strip: None }, source, &mut out, &Threads::default());
+                out.view().data.to_vec()
+            };
+            let expected = on(PORTABLE_BF16);
+            let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
+            let fast = KERNELS.iter().filter(|kernel| kernel.precision == Precision::Bf16);
+            for kernel in fast.filter(|kernel| (kernel.available)()) {
+                // The same bf16 factors; sums of at most 448 products in f32, in another order.
+                for (a, b) in on(kernel).iter().zip(&expected) {
+                    assert!((a - b).abs() <= 1e-5 * largest, "{}: {a} against {b}", kernel.name);
+                }
+            }
+        }
     }
 }

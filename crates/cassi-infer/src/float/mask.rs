@@ -172,7 +172,7 @@ impl MaskPyramid {
 
     /// Floats that the features of all blocks of `body` take.
     pub(crate) fn feature_floats(&self, body: &Body) -> usize {
-        let size = |level: usize| self.planes.dim().1 * self.columns >> (2 * level);
+        let size = |level: usize| (self.planes.dim().1 * self.columns) >> (2 * level);
         body.blocks().map(|(level, _)| size(level) * body.channels(level).next_multiple_of(16)).sum()
     }
 

@@ -364,7 +364,7 @@ impl MstNetwork {
         let Some([conv_in, conv_out]) = &self.around else {
             let body = &self.bodies[0];
             let features = body.features(engine, input, masks, images, memory);
-            body.mapping.to_cube(engine, features, input, cube, &memory.threads);
+            body.mapping.to_cube(engine, features, &input, cube, &memory.threads);
             return Ok(());
         };
         conv_in.run(engine, input, shallow, &memory.threads);
@@ -374,7 +374,7 @@ impl MstNetwork {
             body.mapping.add(engine, features, deep, &memory.threads);
         }
         let (deep, shallow) = (Source::Image(deep.view()), Source::Image(shallow.view()));
-        conv_out.to_cube(engine, deep, shallow, cube, &memory.threads);
+        conv_out.to_cube(engine, deep, &shallow, cube, &memory.threads);
         Ok(())
     }
 }
@@ -443,19 +443,19 @@ mod tests {
                         continue;
                     }
                     let found = on(kernel);
+                    let bound = 1e-5 * largest(&single);
                     if kernel.precision == Precision::F32 {
                         // Fused multiply-adds round once instead of twice; the goldens move by the same 1e-5.
                         for (a, b) in found.iter().zip(&single) {
                             let gap = (a - b).abs();
-                            assert!(gap <= 1e-5 * largest(&single), "{}: {a} against {b}", kernel.name);
+                            assert!(gap <= bound, "{}: {a} against {b}", kernel.name);
                         }
                     } else {
-                        // Sums of the same bf16 products differ in their last f32 bits, which tips later roundings to
-                        // bf16 over. Were all of these independent, two runs would be √2 times as far apart as
-                        // rounding costs; a kernel at fault is off by much more.
-                        let gap = rms(&found, &half);
-                        assert!(gap < cost, "{}: {gap:.2e} of {cost:.2e}", kernel.name);
-                        assert!(cost < 0.02 * f64::from(largest(&single)), "bf16 costs {cost:.2e}");
+                        // Last bits of sums tip later roundings to bf16 over, so whole networks agree no better than
+                        // bf16 with f32 (single products do: `bf16_products_equal_portable`): the kernel is to be as
+                        // far from f32 as the specification is, to the scatter of one image.
+                        let gap = rms(&found, &single);
+                        assert!(gap < 2.0 * cost, "{}: {gap:.2e} from f32, not {cost:.2e}", kernel.name);
                     }
                 }
             }
@@ -469,15 +469,13 @@ mod tests {
             let network = random_network(variant);
             let on = |strip, kept| run(&network, Engine { kernel, strip: Some(strip) }, 60, 84, kept);
             let whole = on(64, KEPT_BYTES);
+            let bound = 1e-6 * largest(&whole);
             for strip in [4, 16] {
                 let strips = on(strip, KEPT_BYTES);
                 // Sums over strips are in f64 and the rest is the same arithmetic: what may differ is the last bit of
                 // the attention matrix.
                 for (a, b) in strips.iter().zip(&whole) {
-                    assert!(
-                        (a - b).abs() <= 1e-6 * largest(&whole),
-                        "{variant:?} by {strip}: {a} against {b}"
-                    );
+                    assert!((a - b).abs() <= bound, "{variant:?} by {strip}: {a} against {b}");
                 }
                 assert!(on(strip, 0) == strips, "{variant:?}: mask features made strip by strip differ");
             }

@@ -39,7 +39,7 @@ pub(crate) enum Sink<'a, 'b> {
     /// They are added to the strip of an image.
     Add(&'a mut [f32]),
     /// To rows of a cube `[band, row, column]`, cropped to its size, with what `plus` has there added.
-    Bands { out: ArrayViewMut3<'a, f32>, plus: Source<'b> },
+    Bands { out: ArrayViewMut3<'a, f32>, plus: &'b Source<'b> },
 }
 
 /// `out[2r + dy, 2c + dx] = W[dy][dx] (coarse[r, c], skip[2r + dy, 2c + dx]) + b`.
