@@ -171,3 +171,65 @@ impl Bf16Lanes for Portable {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// erf by its Maclaurin series, which converges for every argument and is exact to f64 rounding below 3.
+    fn erf(x: f64) -> f64 {
+        let (mut term, mut sum, mut n) = (x, x, 0.0);
+        while term.abs() > 1e-18 {
+            n += 1.0;
+            term *= -x * x / n;
+            sum += term / (2.0 * n + 1.0);
+        }
+        sum * std::f64::consts::FRAC_2_SQRT_PI
+    }
+
+    #[inline(always)]
+    unsafe fn gelu<V: Lanes>(x: f32) -> f32 {
+        let mut out = [0f32; 16];
+        // SAFETY: by contract, and `out` holds a register.
+        unsafe { V::splat(x).gelu().store(out.as_mut_ptr()) };
+        out[0]
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx2,fma")]
+    unsafe fn table_gelu(x: f32) -> f32 {
+        // SAFETY: the features are enabled here.
+        unsafe { gelu::<super::super::x86::Avx512>(x) }
+    }
+
+    #[test]
+    fn gelu_is_x_phi_of_x() {
+        // Beyond ±4.2 the series loses digits; there gelu is x or 0 to 1e-4 and the table ends at 5.8.
+        for i in -420..=420 {
+            let x = i as f32 / 100.0;
+            let expected = 0.5 * f64::from(x) * (1.0 + erf(f64::from(x) * std::f64::consts::FRAC_1_SQRT_2));
+            // SAFETY: portable lanes need nothing; AVX-512 is asked for first.
+            let mut found = vec![unsafe { gelu::<Portable>(x) }];
+            #[cfg(target_arch = "x86_64")]
+            if std::is_x86_feature_detected!("avx512f") {
+                found.push(unsafe { table_gelu(x) });
+            }
+            for found in found {
+                assert!(
+                    (f64::from(found) - expected).abs() < 1e-6,
+                    "gelu({x}) is {found}, expected {expected}"
+                );
+            }
+        }
+        #[cfg(target_arch = "x86_64")]
+        if std::is_x86_feature_detected!("avx512f") {
+            for x in [6.0, 50.0, 1e30] {
+                // SAFETY: AVX-512 was asked for.
+                let [positive, negative] = unsafe { [table_gelu(x), table_gelu(-x)] };
+                assert!(positive == x && negative.abs() < 1e-6, "gelu(±{x}) is {positive} and {negative}");
+            }
+            // SAFETY: AVX-512 was asked for.
+            assert!(unsafe { table_gelu(f32::NAN) }.is_nan());
+        }
+    }
+}
