@@ -2,7 +2,8 @@
 
 use std::arch::x86_64::{
     __mmask16, _MM_HINT_T0, _mm_prefetch, _mm_sfence, _mm_stream_si32, _mm256_loadu_ps, _mm256_mul_ps,
-    _mm256_stream_ps, _mm512_mask_add_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_mul_ps,
+    _mm256_stream_ps, _mm512_add_ps, _mm512_loadu_ps, _mm512_mask_add_ps, _mm512_mask_storeu_ps,
+    _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_storeu_ps,
 };
 
 use super::{AHEAD, GROUP, Kernel, Window, portable};
@@ -59,12 +60,25 @@ fn accumulate_group_avx512(window: Window, step: usize, y: &mut [f32], mask: &[f
     for (row, (y, mask)) in rows {
         let y = &mut y[offset..offset + reach];
         let x = x.map(|x| &x[row * columns..][..columns]);
+        // Vectors that all bands of the group cover whole; those before and after reach over an edge of some band.
+        let whole = ((GROUP - 1) * step).next_multiple_of(LANES)..(columns + 1).saturating_sub(LANES);
         for at in (0..reach).step_by(LANES) {
-            let inside = lanes_of(0, reach, at as isize);
             // SAFETY: only lanes below the length of `y` are read and written, and below that of `mask` and `x` read;
             // masked lanes are not touched, so their addresses need not exist. Prefetches touch nothing.
             unsafe {
                 let place = y.as_mut_ptr().add(at);
+                if whole.contains(&at) {
+                    let mut sum = _mm512_loadu_ps(place);
+                    for (k, x) in x.iter().enumerate() {
+                        let start = at - k * step;
+                        _mm_prefetch::<_MM_HINT_T0>(x.as_ptr().wrapping_add(start + AHEAD).cast());
+                        let (m, x) = (mask.as_ptr().add(start), x.as_ptr().add(start));
+                        sum = _mm512_add_ps(sum, _mm512_mul_ps(_mm512_loadu_ps(m), _mm512_loadu_ps(x)));
+                    }
+                    _mm512_storeu_ps(place, sum);
+                    continue;
+                }
+                let inside = lanes_of(0, reach, at as isize);
                 let mut sum = _mm512_maskz_loadu_ps(inside, place);
                 for (k, x) in x.iter().enumerate() {
                     let start = at as isize - (k * step) as isize;
