@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::metrics::Scores;
 use crate::{InputConvention, InstrumentDescription};
 
 /// What has to be known of weights before they are used.
@@ -159,18 +160,79 @@ pub struct CardTraining {
     pub version: String,
 }
 
-/// Scores on the fixed validation set.
+/// Scores on the fixed validation set, seen through one mask without noise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CardMetrics {
-    /// Name of the metric, which says its convention.
-    pub convention: String,
     /// SHA-256 of the mask used.
     pub mask_sha256: String,
     /// Mean over the scenes.
-    pub mean: f64,
+    pub mean: CardScores,
     /// Scene by scene.
-    pub scenes: BTreeMap<String, f64>,
+    pub scenes: BTreeMap<String, CardScores>,
+}
+
+impl CardMetrics {
+    /// The scores of scenes, and their mean.
+    pub fn new(mask_sha256: String, scenes: BTreeMap<String, CardScores>) -> Self {
+        let mean = CardScores::mean(scenes.values());
+        Self { mask_sha256, mean, scenes }
+    }
+}
+
+/// PSNR (dB) and SSIM in the three conventions of [`crate::metrics`], and the spectral angle in degrees.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CardScores {
+    /// [`Scores::psnr_unit_peak`].
+    pub psnr_unit_peak: f64,
+    /// [`Scores::psnr_mst`].
+    pub psnr_mst: f64,
+    /// [`Scores::psnr_matlab`].
+    pub psnr_matlab: f64,
+    /// [`Scores::ssim_unit_peak`].
+    pub ssim_unit_peak: f64,
+    /// [`Scores::ssim_mst`].
+    pub ssim_mst: f64,
+    /// [`Scores::ssim_matlab`].
+    pub ssim_matlab: f64,
+    /// [`Scores::sam_deg`].
+    pub sam_deg: f64,
+}
+
+impl CardScores {
+    /// Figure by figure; zeros for no scores at all.
+    pub fn mean<'a>(scores: impl Iterator<Item = &'a Self>) -> Self {
+        let (mut sum, mut count) = (Self::default(), 0.0);
+        for score in scores {
+            let mut own = *score;
+            sum.figures_mut().into_iter().zip(own.figures_mut()).for_each(|(sum, own)| *sum += *own);
+            count += 1.0;
+        }
+        sum.figures_mut().into_iter().for_each(|total| *total /= f64::max(count, 1.0));
+        sum
+    }
+
+    fn figures_mut(&mut self) -> [&mut f64; 7] {
+        let Self { psnr_unit_peak, psnr_mst, psnr_matlab, ssim_unit_peak, ssim_mst, ssim_matlab, sam_deg } = self;
+        [psnr_unit_peak, psnr_mst, psnr_matlab, ssim_unit_peak, ssim_mst, ssim_matlab, sam_deg]
+    }
+}
+
+impl From<&Scores> for CardScores {
+    /// A thousandth of a decibel, a hundred-thousandth of an SSIM: what there is to say.
+    fn from(scores: &Scores) -> Self {
+        let round = |value: f64, unit: f64| (value * unit).round() / unit;
+        Self {
+            psnr_unit_peak: round(scores.psnr_unit_peak, 1e3),
+            psnr_mst: round(scores.psnr_mst, 1e3),
+            psnr_matlab: round(scores.psnr_matlab, 1e3),
+            ssim_unit_peak: round(scores.ssim_unit_peak, 1e5),
+            ssim_mst: round(scores.ssim_mst, 1e5),
+            ssim_matlab: round(scores.ssim_matlab, 1e5),
+            sam_deg: round(scores.sam_deg, 1e3),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -232,5 +294,14 @@ mod tests {
         assert!(error.contains("abab") && error.contains("0123"), "{error}");
         let error = card().check_method("mst-l").unwrap_err().to_string();
         assert!(error.contains("`mst-s`") && error.contains("`mst-l`"), "{error}");
+    }
+
+    #[test]
+    fn means_are_taken_figure_by_figure() {
+        let score = |v: f64| CardScores { psnr_unit_peak: v, ssim_mst: v / 100.0, ..CardScores::default() };
+        let scenes = BTreeMap::from([("a".to_string(), score(20.0)), ("b".to_string(), score(30.0))]);
+        let metrics = CardMetrics::new("00".into(), scenes);
+        assert_eq!(metrics.mean, CardScores { psnr_unit_peak: 25.0, ssim_mst: 0.25, ..CardScores::default() });
+        assert_eq!(CardScores::mean([].iter()), CardScores::default());
     }
 }

@@ -32,8 +32,8 @@ fn start() -> Result<(), Box<dyn std::error::Error>> {
     let mask = data::read_mask(mask)?;
     let scores = validate::validate(&*network, &scenes, &mask, &instrument, Device::Cpu, |_, _, _| ());
     for score in &scores {
-        println!("{:32} {:6.2} dB", score.name, score.psnr_unit_peak);
+        println!("{:32} {:6.2} dB", score.name, score.scores.psnr_unit_peak);
     }
-    println!("{:32} {:6.2} dB", "mean", validate::mean(&scores));
+    println!("{:32} {:6.2} dB", "mean", validate::mean(&scores).psnr_unit_peak);
     Ok(())
 }

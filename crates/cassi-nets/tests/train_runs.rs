@@ -176,7 +176,7 @@ fn bfloat16_features_learn_as_singles_do() {
         config.precision = precision;
         let out = folder.path().join(format!("{precision:?}"));
         let report = run(&config, &out, &options(None), &mut |_| ()).expect("trained");
-        scores.push(report.scores[0].psnr_unit_peak);
+        scores.push(report.scores[0].scores.psnr_unit_peak);
     }
     let [single, half] = scores[..] else { panic!("{scores:?}") };
     // Features rounded to 2⁻⁹ of their size move an error by about as much: 0.02 dB, in every step anew.

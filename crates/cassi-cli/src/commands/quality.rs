@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use cassi_core::card::{CardMetrics, CardScores};
 use cassi_core::metrics::Scores;
 use cassi_core::{Cube, InstrumentDescription, Mask, NoiseLevel, NoiseModel, Problem, Reconstructor};
 use cassi_optics::SdCassi;
@@ -34,6 +35,12 @@ pub(crate) struct Options {
     /// Also give the mean over the scenes whose name begins like this
     #[arg(long, value_name = "PREFIX")]
     group: Option<String>,
+    /// The instrument of all snapshots: `standard`, `tsa-real` or a TOML file
+    #[arg(long, value_name = "NAME", default_value = "standard")]
+    instrument: String,
+    /// Write the figures under the first mask into the cards of the weights that --method names
+    #[arg(long)]
+    cards: bool,
     /// Where the document goes [default: standard output]
     #[arg(short, long, value_name = "FILE.md")]
     output: Option<PathBuf>,
@@ -67,21 +74,22 @@ pub(crate) fn run(options: &Options, context: &Context) -> anyhow::Result<()> {
     }
     let methods: Vec<Asked<'_>> = options.methods.iter().map(|text| asked(text)).collect();
     methods.iter().try_for_each(|method| registry::check_name(method.name))?;
-    let instrument = inputs::instrument_by_name("standard")?;
+    let instrument = inputs::instrument_by_name(&options.instrument)?;
     let scenes = read_scenes(folder, &instrument, context)?;
     let masks: Vec<Option<&str>> = match options.masks.as_slice() {
         [] => vec![None],
         named => named.iter().map(|name| Some(name.as_str())).collect(),
     };
     let mut results = Vec::new();
-    for mask in masks {
-        results.extend(under_mask(mask, &methods, &scenes, &instrument, context)?);
+    for (i, mask) in masks.into_iter().enumerate() {
+        let cards = options.cards && i == 0;
+        results.extend(under_mask(mask, &methods, &scenes, &instrument, cards, context)?);
     }
     if context.json {
         context.print_json(&serde_json::to_value(&results)?);
         return Ok(());
     }
-    let text = document(&results, options.group.as_deref(), &context.command_line());
+    let text = document(&results, &instrument.name, options.group.as_deref(), &context.command_line());
     match &options.output {
         Some(path) => {
             cassi_io::write_bytes(path, text.as_bytes())?;
@@ -125,6 +133,7 @@ fn under_mask(
     methods: &[Asked<'_>],
     scenes: &[(String, Cube)],
     instrument: &InstrumentDescription,
+    cards: bool,
     context: &Context,
 ) -> anyhow::Result<Vec<Result>> {
     let mut results = Vec::new();
@@ -145,9 +154,22 @@ fn under_mask(
             mask: Some(&mask),
         })?;
         context.say(format!("{} under {name}: {} scenes", method.label, scenes.len()));
-        results.push(measure(built.method.as_ref(), &name, &mask, scenes, instrument, context)?);
+        let result = measure(built.method.as_ref(), &name, &mask, scenes, instrument, context)?;
+        if let (true, Some(file)) = (cards, method.weights) {
+            write_card(file, &mask, &result)?;
+        }
+        results.push(result);
     }
     Ok(results)
+}
+
+/// Puts the figures of weights into the card beside them, after its hash has been found right.
+fn write_card(weights: &Path, mask: &Mask, result: &Result) -> anyhow::Result<()> {
+    let path = weights.with_extension("toml");
+    let mut card = crate::weights::read_card(&path)?;
+    let scenes = result.scenes.iter().map(|(name, scores)| (name.clone(), CardScores::from(scores))).collect();
+    card.metrics = Some(CardMetrics::new(cassi_optics::mask::sha256(mask), scenes));
+    Ok(cassi_io::write_bytes(&path, toml::to_string(&card)?.as_bytes())?)
 }
 
 fn measure(
@@ -191,9 +213,9 @@ fn mean(scenes: &[(String, Scores)], figure: impl Fn(&Scores) -> f64) -> f64 {
     scenes.iter().map(|(_, scores)| figure(scores)).sum::<f64>() / scenes.len().max(1) as f64
 }
 
-fn document(results: &[Result], group: Option<&str>, command: &str) -> String {
+fn document(results: &[Result], instrument: &str, group: Option<&str>, command: &str) -> String {
     let mut text = format!(
-        "# Results\n\nMade by `{command}`; nothing here is written by hand. Instrument `standard`, noise-free snapshots, \
+        "# Results\n\nMade by `{command}`; nothing here is written by hand. Instrument `{instrument}`, noise-free snapshots, \
          means over the scenes; `docs/metrics.md` says what each figure means.\n"
     );
     let mut masks: Vec<&str> = results.iter().map(|result| result.mask.as_str()).collect();
@@ -233,7 +255,7 @@ fn document(results: &[Result], group: Option<&str>, command: &str) -> String {
             );
         }
         let _ = write!(text, "\npsnr_unit_peak by scene:\n\n| scene |");
-        of_mask.iter().for_each(|result| text += &format!(" {} |", result.method));
+        of_mask.iter().for_each(|result| text += &format!(" {} |", heading(result, &of_mask)));
         let _ = write!(text, "\n|---|{}", "---|".repeat(of_mask.len()));
         for (index, (scene, _)) in of_mask[0].scenes.iter().enumerate() {
             let _ = write!(text, "\n| {scene} |");
@@ -251,6 +273,13 @@ fn document(results: &[Result], group: Option<&str>, command: &str) -> String {
             .skip(1)
             .map(|line| format!("| {} |\n", line.replace(',', " | ")))
             .collect::<String>()
+}
+
+/// The method, or the file of its weights where the method comes more than once.
+fn heading<'a>(result: &'a Result, all: &[&Result]) -> &'a str {
+    let once = all.iter().filter(|other| other.method == result.method).count() == 1;
+    let file = result.weights.split(" (SHA-256").next().unwrap_or_default();
+    if once || file.is_empty() { &result.method } else { file.strip_suffix(".safetensors").unwrap_or(file) }
 }
 
 /// The name of the weights with the start of their hash.

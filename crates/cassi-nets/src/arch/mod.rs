@@ -29,6 +29,9 @@ pub trait Network {
     /// What the network wants to see of the mask.
     fn mask_form(&self) -> MaskForm;
 
+    /// Changes freshly drawn parameters to those that a training starts from, where these differ.
+    fn start_training(&self) {}
+
     /// Tells the network which fraction of its training is done, from 0 to 1. Only IR-Net cares, whose surrogate
     /// gradient sharpens as training goes on.
     fn set_progress(&self, _fraction: f64) {}

@@ -12,7 +12,7 @@ use cassi_io::TensorPrecision;
 use tch::{Device, Tensor, nn};
 
 use super::checkpoint::{self, Progress};
-use super::config::{DataSource, Stage, TrainConfig, expand};
+use super::config::{DataSource, MaskSource, Stage, TrainConfig, expand};
 use super::data::{self, NamedScene, Reading, read_mask, read_scenes};
 use super::log::{Log, Row};
 use super::meter::Meter;
@@ -107,12 +107,18 @@ impl<'a> Training<'a> {
         tch::manual_seed(config.seed as i64);
         let mut store = nn::VarStore::new(Device::Cpu);
         let network = build(&config.method, &net_options, &store.root())?;
-        if let Some(path) = &options.continue_from {
-            weights::load(&store, &cassi_io::read_tensors(path)?)?;
-            events(Event::Note(format!("starting from {}", path.display())));
+        match &options.continue_from {
+            Some(path) => {
+                weights::load(&store, &cassi_io::read_tensors(path)?)?;
+                events(Event::Note(format!("starting from {}", path.display())));
+            }
+            None => network.start_training(),
         }
         store.set_device(device);
-        let mut optimiser = Optimiser::new(&store, &config.optimiser);
+        let mut optimiser = Optimiser::new(&store, &config.optimiser).map_err(|key| TrainError::Config {
+            origin: format!("[optimiser.rates] of `{}`", config.name),
+            reason: format!("no parameter of {} has `{key}` in its name", config.method),
+        })?;
         let file = out.join(checkpoint::FILE);
         let progress = match file.exists() {
             true => {
@@ -321,7 +327,7 @@ impl<'a> Training<'a> {
         let step = self.progress.step;
         let mut best = true;
         if !scores.is_empty() {
-            let psnr = mean(&scores);
+            let psnr = mean(&scores).psnr_unit_peak;
             best = self.progress.best.is_none_or(|(before, _)| psnr > before);
             if best {
                 self.progress.best = Some((psnr, step));
@@ -356,11 +362,9 @@ impl<'a> Training<'a> {
         let metadata = BTreeMap::from([("method".to_string(), self.config.method.clone())]);
         cassi_io::write_tensors(&path, tensors, TensorPrecision::F32, &metadata)?;
         let config = self.config;
-        let metrics = self.validation.as_ref().map(|(_, mask)| CardMetrics {
-            convention: "psnr_unit_peak".into(),
-            mask_sha256: cassi_optics::mask::sha256(mask),
-            mean: mean(&self.scores),
-            scenes: self.scores.iter().map(|s| (s.name.clone(), s.psnr_unit_peak)).collect(),
+        let metrics = self.validation.as_ref().map(|(_, mask)| {
+            let scenes = self.scores.iter().map(|scene| (scene.name.clone(), scene.scores)).collect();
+            CardMetrics::new(cassi_optics::mask::sha256(mask), scenes)
         });
         let card = WeightsCard {
             name: config.name.clone(),
@@ -369,7 +373,7 @@ impl<'a> Training<'a> {
             width: config.width.unwrap_or(self.instrument.bands()),
             columns_per_band: self.instrument.step(),
             instrument: self.instrument.name.clone(),
-            mask: MaskPolicy::Any,
+            mask: self.mask_policy()?,
             network_input: self.instrument.network_input,
             sha256: cassi_io::sha256_file(&path)?,
             licence: "MIT OR Apache-2.0".into(),
@@ -386,6 +390,16 @@ impl<'a> Training<'a> {
         };
         let text = toml::to_string(&card).expect("plain data");
         Ok(cassi_io::write_bytes(&self.card_path(), text.as_bytes())?)
+    }
+
+    /// Networks that saw windows of one mask alone are for that mask.
+    fn mask_policy(&self) -> Result<MaskPolicy, TrainError> {
+        Ok(match self.config.masks.as_slice() {
+            [MaskSource::Given { path, .. }] => {
+                MaskPolicy::Only(cassi_optics::mask::sha256(&read_mask(path)?))
+            }
+            _ => MaskPolicy::Any,
+        })
     }
 
     fn report(&self, finished: bool) -> TrainReport {

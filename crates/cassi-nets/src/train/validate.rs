@@ -1,5 +1,7 @@
 //! Judging a network on fixed scenes through a fixed mask, without noise.
 
+use cassi_core::card::CardScores;
+use cassi_core::metrics::Scores;
 use cassi_core::{Cube, InputConvention, InstrumentDescription, Mask};
 use cassi_optics::mask::fit_to;
 use tch::{Device, Kind, Tensor};
@@ -8,18 +10,18 @@ use super::data::{NamedScene, cube_tensor, mask_tensor};
 use crate::arch::layers::{shear, unshear_snapshot};
 use crate::arch::{MaskForm, Network};
 
-/// A scene's figure.
+/// A scene's figures.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct SceneScore {
     /// The scene.
     pub name: String,
-    /// Whole cube, peak 1, the estimate not clamped; in dB.
-    pub psnr_unit_peak: f64,
+    /// In all conventions, the estimate not clamped.
+    pub scores: CardScores,
 }
 
 /// Mean over scenes.
-pub fn mean(scores: &[SceneScore]) -> f64 {
-    scores.iter().map(|score| score.psnr_unit_peak).sum::<f64>() / scores.len().max(1) as f64
+pub fn mean(scores: &[SceneScore]) -> CardScores {
+    CardScores::mean(scores.iter().map(|scene| &scene.scores))
 }
 
 /// What a network takes of a scene seen through a mask without noise: features and mask, for a batch of one.
@@ -59,12 +61,6 @@ pub fn network_input(
     (features, mask, factor)
 }
 
-/// Peak signal-to-noise ratio of whole cubes at peak 1, in dB.
-pub fn psnr_unit_peak(truth: &Tensor, estimate: &Tensor) -> f64 {
-    let error = truth.to_kind(Kind::Double) - estimate.to_kind(Kind::Double);
-    -10.0 * error.square().mean(Kind::Double).double_value(&[]).log10()
-}
-
 /// Scores of all scenes; `seen` gets every truth and estimate `[band, row, column]` on the CPU.
 pub fn validate(
     network: &dyn Network,
@@ -82,7 +78,10 @@ pub fn validate(
             let estimate = estimate.to_kind(Kind::Float).to_device(Device::Cpu);
             let truth = cube_tensor(&scene.cube);
             seen(i, &truth, &estimate);
-            SceneScore { name: scene.name.clone(), psnr_unit_peak: psnr_unit_peak(&truth, &estimate) }
+            let mut cube = scene.cube.clone();
+            estimate.copy_data(cube.as_mut_slice(), estimate.numel());
+            let scores = Scores::compute(&scene.cube, &cube).expect("of one shape");
+            SceneScore { name: scene.name.clone(), scores: CardScores::from(&scores) }
         })
     };
     scenes.iter().enumerate().map(score).collect()

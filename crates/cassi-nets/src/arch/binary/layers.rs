@@ -245,6 +245,23 @@ impl FloatConv {
         Self { weight, bias: None, stride }
     }
 
+    /// Halves the freshly drawn weights and adds what hands the first channels on.
+    pub(super) fn start_near_identity(&self) {
+        let size = self.weight.size();
+        let identity = Tensor::eye_m(size[0], size[1], (self.weight.kind(), self.weight.device()));
+        tch::no_grad(|| {
+            let mut weight = self.weight.shallow_clone();
+            weight *= 0.5;
+            let mut centre = weight.select(3, size[3] / 2).select(2, size[2] / 2);
+            centre += identity;
+        });
+    }
+
+    /// Gives nothing at first.
+    pub(super) fn start_at_zero(&self) {
+        let _ = tch::no_grad(|| self.weight.shallow_clone().zero_());
+    }
+
     /// A 1x1 convolution with bias.
     pub(super) fn point_with_bias(place: &Place, from: i64, to: i64) -> Self {
         let bias = Some(place.parameter("bias", &[to], uniform(from)));

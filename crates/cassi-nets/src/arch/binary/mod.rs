@@ -143,6 +143,14 @@ impl Network for BinaryNet {
         }
     }
 
+    /// The estimate starts near the un-sheared snapshot, as in MST, and the body adds to it what it learns. From a
+    /// random start the body's sums of hundreds of signs bury the scene, and training spends itself on quieting them.
+    fn start_training(&self) {
+        self.fution.start_near_identity();
+        self.conv_in.start_near_identity();
+        self.conv_out.start_at_zero();
+    }
+
     fn set_progress(&self, fraction: f64) {
         self.progress.set(fraction);
     }
