@@ -9,6 +9,7 @@ use cassi_core::card::{CardMetrics, CardScores};
 use cassi_core::metrics::Scores;
 use cassi_core::{Cube, InstrumentDescription, Mask, NoiseLevel, NoiseModel, Problem, Reconstructor};
 use cassi_optics::SdCassi;
+use cassi_scene::{Kind, SceneRecipe};
 
 use crate::context::Context;
 use crate::engine::EngineOptions;
@@ -26,6 +27,9 @@ pub(crate) struct Options {
     /// The folder of true cubes
     #[arg(long, value_name = "FOLDER")]
     scenes: Option<PathBuf>,
+    /// Procedural scenes of 256x256 beside them, of all kinds in turn, seeds from 0 on
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    procedural: usize,
     /// A mask; may be repeated [default: the instrument's own]
     #[arg(long = "mask", value_name = "FILE")]
     masks: Vec<String>,
@@ -75,7 +79,8 @@ pub(crate) fn run(options: &Options, context: &Context) -> anyhow::Result<()> {
     let methods: Vec<Asked<'_>> = options.methods.iter().map(|text| asked(text)).collect();
     methods.iter().try_for_each(|method| registry::check_name(method.name))?;
     let instrument = inputs::instrument_by_name(&options.instrument)?;
-    let scenes = read_scenes(folder, &instrument, context)?;
+    let mut scenes = read_scenes(folder, &instrument, context)?;
+    scenes.extend((0..options.procedural).map(|i| procedural(i, &instrument)));
     let masks: Vec<Option<&str>> = match options.masks.as_slice() {
         [] => vec![None],
         named => named.iter().map(|name| Some(name.as_str())).collect(),
@@ -105,6 +110,15 @@ fn asked(text: &str) -> Asked<'_> {
         Some((name, file)) => Asked { label: text, name, weights: Some(Path::new(file)) },
         None => Asked { label: text, name: text, weights: None },
     }
+}
+
+/// What the names of procedural scenes begin with, so that they are averaged apart.
+const PROCEDURAL: &str = "procedural_";
+
+fn procedural(number: usize, instrument: &InstrumentDescription) -> (String, Cube) {
+    let kind = Kind::ALL[number % Kind::ALL.len()];
+    let cube = SceneRecipe::new(kind, number as u64).render(&instrument.wavelengths_nm);
+    (format!("{PROCEDURAL}{number:02}_{}", kind.name()), cube)
 }
 
 fn read_scenes(
@@ -167,7 +181,7 @@ fn under_mask(
 fn write_card(weights: &Path, mask: &Mask, result: &Result) -> anyhow::Result<()> {
     let path = weights.with_extension("toml");
     let mut card = crate::weights::read_card(&path)?;
-    let scenes = result.scenes.iter().map(|(name, scores)| (name.clone(), CardScores::from(scores))).collect();
+    let scenes = measured(&result.scenes).iter().map(|(name, scores)| (name.clone(), CardScores::from(scores))).collect();
     card.metrics = Some(CardMetrics::new(cassi_optics::mask::sha256(mask), scenes));
     Ok(cassi_io::write_bytes(&path, toml::to_string(&card)?.as_bytes())?)
 }
@@ -209,6 +223,11 @@ fn measure(
     Ok(result)
 }
 
+/// Without the procedural ones.
+fn measured(scenes: &[(String, Scores)]) -> Vec<(String, Scores)> {
+    scenes.iter().filter(|(name, _)| !name.starts_with(PROCEDURAL)).cloned().collect()
+}
+
 fn mean(scenes: &[(String, Scores)], figure: impl Fn(&Scores) -> f64) -> f64 {
     scenes.iter().map(|(_, scores)| figure(scores)).sum::<f64>() / scenes.len().max(1) as f64
 }
@@ -216,34 +235,36 @@ fn mean(scenes: &[(String, Scores)], figure: impl Fn(&Scores) -> f64) -> f64 {
 fn document(results: &[Result], instrument: &str, group: Option<&str>, command: &str) -> String {
     let mut text = format!(
         "# Results\n\nMade by `{command}`; nothing here is written by hand. Instrument `{instrument}`, noise-free snapshots, \
-         means over the scenes; `docs/metrics.md` says what each figure means.\n"
+         means over the scenes of the folder; `docs/metrics.md` says what each figure means.\n"
     );
     let mut masks: Vec<&str> = results.iter().map(|result| result.mask.as_str()).collect();
     masks.dedup();
     for mask in masks {
         let of_mask: Vec<&Result> = results.iter().filter(|result| result.mask == mask).collect();
         let _ = writeln!(text, "\n## Mask {mask}\n");
-        let group_column =
-            group.map(|prefix| format!(" psnr_unit_peak of `{prefix}*` |")).unwrap_or_default();
+        let drawn = of_mask[0].scenes.iter().any(|(name, _)| name.starts_with(PROCEDURAL));
+        let groups: Vec<&str> = group.into_iter().chain(drawn.then_some(PROCEDURAL)).collect();
+        let group_column: String =
+            groups.iter().map(|prefix| format!(" psnr_unit_peak of `{prefix}*` |")).collect();
         let _ = writeln!(
             text,
             "| method | psnr_unit_peak |{group_column} psnr_mst | psnr_matlab | ssim_unit_peak | ssim_mst | ssim_matlab | \
              sam_deg | seconds | weights |\n|---|---|{}---|---|---|---|---|---|---|---|",
-            if group.is_some() { "---|" } else { "" }
+            "---|".repeat(groups.len())
         );
         for result in &of_mask {
-            let scenes = &result.scenes;
-            let grouped = group.map(|prefix| {
+            let scenes = &measured(&result.scenes);
+            let grouped = |prefix: &&str| {
                 let chosen: Vec<_> =
-                    scenes.iter().filter(|(name, _)| name.starts_with(prefix)).cloned().collect();
+                    result.scenes.iter().filter(|(name, _)| name.starts_with(prefix)).cloned().collect();
                 format!(" {:.2} |", mean(&chosen, |s| s.psnr_unit_peak))
-            });
+            };
             let _ = writeln!(
                 text,
                 "| {} | {:.2} |{} {:.2} | {:.2} | {:.3} | {:.3} | {:.3} | {:.2} | {:.3} | {} |",
                 result.method,
                 mean(scenes, |s| s.psnr_unit_peak),
-                grouped.unwrap_or_default(),
+                groups.iter().map(grouped).collect::<String>(),
                 mean(scenes, |s| s.psnr_mst),
                 mean(scenes, |s| s.psnr_matlab),
                 mean(scenes, |s| s.ssim_unit_peak),
