@@ -5,8 +5,6 @@
 
 mod masks;
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::arch::{MaskShift, Shape};
@@ -243,14 +241,11 @@ pub struct Optimiser {
     pub clip: f64,
     /// Decay of the averaged weights, which are the ones that are judged and kept; 0 keeps the last ones.
     pub average: f64,
-    /// Parameters whose name contains a key learn at so many times the rate; the longest key that fits counts.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub rates: BTreeMap<String, f64>,
 }
 
 impl Default for Optimiser {
     fn default() -> Self {
-        Self { rate: 4e-4, betas: [0.9, 0.999], weight_decay: 0.0, clip: 0.0, average: 0.999, rates: BTreeMap::new() }
+        Self { rate: 4e-4, betas: [0.9, 0.999], weight_decay: 0.0, clip: 0.0, average: 0.999 }
     }
 }
 
@@ -392,10 +387,6 @@ impl TrainConfig {
             (optimiser.rate > 0.0, "optimiser.rate: above 0"),
             (optimiser.betas.iter().all(|&b| (0.0..1.0).contains(&b)), "optimiser.betas: in [0, 1)"),
             ((0.0..1.0).contains(&optimiser.average), "optimiser.average: in [0, 1)"),
-            (
-                optimiser.rates.values().all(|&r| r >= 0.0 && r.is_finite()),
-                "optimiser.rates: multiples of at least 0",
-            ),
             (
                 self.stages.windows(2).all(|pair| pair[0].until < pair[1].until)
                     && self.stages.last().is_some_and(|last| last.until == 1.0),

@@ -3,8 +3,6 @@
 //! The parameters of the network become views of the buffer, so a step is a handful of operations whatever the number
 //! of layers, and the whole state is four tensors that can be stored.
 
-use std::collections::{BTreeMap, HashMap};
-
 use cassi_core::{NamedTensors, Tensor as HostTensor};
 use tch::{Kind, Tensor, nn, no_grad};
 
@@ -46,46 +44,17 @@ pub(crate) struct Optimiser {
     first: Tensor,
     second: Tensor,
     average: Tensor,
-    /// What the rate is multiplied by, parameter by parameter, unless it is 1 everywhere.
-    factors: Option<Tensor>,
-}
-
-/// What the rate of every trainable parameter is multiplied by, in the order of the buffer.
-///
-/// # Errors
-/// The first key that is part of no name.
-fn factors(store: &nn::VarStore, rates: &BTreeMap<String, f64>) -> Result<Option<Tensor>, String> {
-    let names: HashMap<_, _> =
-        store.variables().into_iter().map(|(name, tensor)| (tensor.data_ptr(), name)).collect();
-    if let Some(stray) = rates.keys().find(|&key| !names.values().any(|name| name.contains(key))) {
-        return Err(stray.clone());
-    }
-    if rates.is_empty() {
-        return Ok(None);
-    }
-    let factor = |parameter: &Tensor| {
-        let fitting = rates.iter().filter(|(key, _)| names[&parameter.data_ptr()].contains(*key));
-        let rate = fitting.max_by_key(|(key, _)| key.len()).map_or(1.0, |(_, &rate)| rate);
-        Tensor::full([parameter.numel() as i64], rate, (Kind::Float, parameter.device()))
-    };
-    let flat: Vec<Tensor> = store.trainable_variables().iter().map(factor).collect();
-    Ok(Some(Tensor::cat(&flat, 0)))
 }
 
 impl Optimiser {
     /// Takes over the trainable parameters of a store.
-    ///
-    /// # Errors
-    /// The first of `settings.rates` that fits no parameter.
-    pub(crate) fn new(store: &nn::VarStore, settings: &Settings) -> Result<Self, String> {
-        // By address, so before the parameters move.
-        let factors = factors(store, &settings.rates)?;
+    pub(crate) fn new(store: &nn::VarStore, settings: &Settings) -> Self {
         let flat: Vec<Tensor> =
             store.trainable_variables().iter().map(|p| p.detach().reshape([-1])).collect();
         let values = Tensor::cat(&flat, 0);
         bind(store, &values);
         let (first, second, average) = (values.zeros_like(), values.zeros_like(), values.copy());
-        Ok(Self { settings: settings.clone(), values, first, second, average, factors })
+        Self { settings: settings.clone(), values, first, second, average }
     }
 
     /// The buffer that holds all parameters.
@@ -110,10 +79,7 @@ impl Optimiser {
             if weight_decay > 0.0 {
                 let _ = self.values.g_mul_scalar_(1.0 - rate * weight_decay);
             }
-            let mut update = self.first.g_div(&denominator) * (rate / (1.0 - beta1.powi(count)));
-            if let Some(factors) = &self.factors {
-                update *= factors;
-            }
+            let update = self.first.g_div(&denominator) * (rate / (1.0 - beta1.powi(count)));
             self.values -= update;
             // The average follows closely at first, so that it never remembers the random start.
             let decay = average.min((1 + step) as f64 / (10 + step) as f64);
@@ -178,7 +144,7 @@ mod tests {
     #[test]
     fn steps_are_those_of_the_library() {
         let (ours, a, b) = store();
-        let mut optimiser = Optimiser::new(&ours, &settings()).expect("no rates");
+        let mut optimiser = Optimiser::new(&ours, &settings());
         let mut parameters = ours.trainable_variables();
         let (theirs, c, d) = store();
         let decoupled = nn::AdamW { wd: 0.1, ..nn::AdamW::default() };
@@ -195,25 +161,9 @@ mod tests {
     }
 
     #[test]
-    fn parameters_learn_at_the_multiple_of_the_longest_key_in_their_name() {
-        let rates = |pairs: &[(&str, f64)]| pairs.iter().map(|&(key, r)| (key.to_string(), r)).collect();
-        let (store, a, b) = store();
-        let before = [a.copy(), b.copy()];
-        let own = Settings { rates: rates(&[("", 0.5), ("b", 3.0)]), weight_decay: 0.0, ..settings() };
-        let mut optimiser = Optimiser::new(&store, &own).expect("both fit");
-        optimiser.step(Tensor::ones([5], (Kind::Float, Device::Cpu)), 0, 1e-2);
-        for ((now, before), expected) in [&a, &b].into_iter().zip(before).zip([0.5e-2, 3e-2]) {
-            // The first step of Adam is the rate itself, but for the 1e-8 beside the root and rounding.
-            assert!((before - now - expected).abs().max().double_value(&[]) < 1e-6);
-        }
-        let stray = Settings { rates: rates(&[("conv", 2.0)]), ..settings() };
-        assert_eq!(Optimiser::new(&store, &stray).unwrap_err(), "conv");
-    }
-
-    #[test]
     fn the_average_follows_and_changes_place() {
         let (store, a, b) = store();
-        let mut optimiser = Optimiser::new(&store, &Settings { average: 0.5, ..settings() }).expect("no rates");
+        let mut optimiser = Optimiser::new(&store, &Settings { average: 0.5, ..settings() });
         let mut parameters = store.trainable_variables();
         let mut expected = optimiser.values().copy();
         for step in 0..12u64 {
@@ -234,7 +184,7 @@ mod tests {
     fn a_long_gradient_is_shortened_and_a_short_one_is_not() {
         for (length, expected) in [(30.0f32, 2.0), (1.0, 1.0)] {
             let (store, ..) = store();
-            let mut optimiser = Optimiser::new(&store, &Settings { clip: 2.0, ..settings() }).expect("no rates");
+            let mut optimiser = Optimiser::new(&store, &Settings { clip: 2.0, ..settings() });
             let gradient = Tensor::from_slice(&[0.0f32, 0.6, 0.0, 0.0, 0.8]) * f64::from(length);
             optimiser.step(gradient, 0, 1e-2);
             // The first moment after one step is a tenth of the gradient.

@@ -115,10 +115,7 @@ impl<'a> Training<'a> {
             None => network.start_training(),
         }
         store.set_device(device);
-        let mut optimiser = Optimiser::new(&store, &config.optimiser).map_err(|key| TrainError::Config {
-            origin: format!("[optimiser.rates] of `{}`", config.name),
-            reason: format!("no parameter of {} has `{key}` in its name", config.method),
-        })?;
+        let mut optimiser = Optimiser::new(&store, &config.optimiser);
         let file = out.join(checkpoint::FILE);
         let progress = match file.exists() {
             true => {
