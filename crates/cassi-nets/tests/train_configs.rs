@@ -1,4 +1,4 @@
-//! The training configurations of the binarized family can be read, and the seven baselines have one equal budget.
+//! Every training configuration of the repository can be read, and the seven binarized baselines have one equal budget.
 #![cfg(feature = "torch")]
 
 use std::path::Path;
@@ -6,8 +6,10 @@ use std::path::Path;
 use cassi_nets::arch::binary::METHODS;
 use cassi_nets::train::TrainConfig;
 
+const FOLDER: &str = "../../experiments/train";
+
 fn config(name: &str) -> TrainConfig {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments/train").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER).join(name);
     let text = cassi_io::read_text(&path).unwrap_or_else(|error| panic!("{error}"));
     TrainConfig::parse(&text, name).unwrap_or_else(|error| panic!("{error}"))
 }
@@ -33,4 +35,17 @@ fn the_baselines_are_trained_alike() {
     });
     let first = baselines.next().expect("baselines");
     assert!(baselines.all(|other| other == first));
+}
+
+#[test]
+fn every_configuration_can_be_read() {
+    for folder in ["", "gpu/"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER).join(folder);
+        let files = cassi_io::list_folder(&path).expect("configurations");
+        let names = files.iter().filter(|file| file.extension().is_some_and(|e| e == "toml"));
+        let names = names.filter_map(|file| file.file_name()?.to_str());
+        let read: Vec<_> = names.map(|name| (name, config(&format!("{folder}{name}")))).collect();
+        assert!(read.iter().all(|(name, config)| **name == format!("{}.toml", config.name)), "named as the weights");
+        assert!(read.len() >= 5, "{folder}: {}", read.len());
+    }
 }
