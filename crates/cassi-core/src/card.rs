@@ -173,9 +173,11 @@ pub struct CardMetrics {
 }
 
 impl CardMetrics {
-    /// The scores of scenes, and their mean.
+    /// The scores of scenes and their mean, to a thousandth of a decibel and of a degree and a hundred-thousandth of an
+    /// SSIM.
     pub fn new(mask_sha256: String, scenes: BTreeMap<String, CardScores>) -> Self {
-        let mean = CardScores::mean(scenes.values());
+        let mean = CardScores::mean(scenes.values()).rounded();
+        let scenes = scenes.into_iter().map(|(name, scores)| (name, scores.rounded())).collect();
         Self { mask_sha256, mean, scenes }
     }
 }
@@ -213,6 +215,19 @@ impl CardScores {
         sum
     }
 
+    fn rounded(self) -> Self {
+        let round = |value: f64, unit: f64| (value * unit).round() / unit;
+        Self {
+            psnr_unit_peak: round(self.psnr_unit_peak, 1e3),
+            psnr_mst: round(self.psnr_mst, 1e3),
+            psnr_matlab: round(self.psnr_matlab, 1e3),
+            ssim_unit_peak: round(self.ssim_unit_peak, 1e5),
+            ssim_mst: round(self.ssim_mst, 1e5),
+            ssim_matlab: round(self.ssim_matlab, 1e5),
+            sam_deg: round(self.sam_deg, 1e3),
+        }
+    }
+
     fn figures_mut(&mut self) -> [&mut f64; 7] {
         let Self { psnr_unit_peak, psnr_mst, psnr_matlab, ssim_unit_peak, ssim_mst, ssim_matlab, sam_deg } = self;
         [psnr_unit_peak, psnr_mst, psnr_matlab, ssim_unit_peak, ssim_mst, ssim_matlab, sam_deg]
@@ -220,17 +235,15 @@ impl CardScores {
 }
 
 impl From<&Scores> for CardScores {
-    /// A thousandth of a decibel, a hundred-thousandth of an SSIM: what there is to say.
     fn from(scores: &Scores) -> Self {
-        let round = |value: f64, unit: f64| (value * unit).round() / unit;
         Self {
-            psnr_unit_peak: round(scores.psnr_unit_peak, 1e3),
-            psnr_mst: round(scores.psnr_mst, 1e3),
-            psnr_matlab: round(scores.psnr_matlab, 1e3),
-            ssim_unit_peak: round(scores.ssim_unit_peak, 1e5),
-            ssim_mst: round(scores.ssim_mst, 1e5),
-            ssim_matlab: round(scores.ssim_matlab, 1e5),
-            sam_deg: round(scores.sam_deg, 1e3),
+            psnr_unit_peak: scores.psnr_unit_peak,
+            psnr_mst: scores.psnr_mst,
+            psnr_matlab: scores.psnr_matlab,
+            ssim_unit_peak: scores.ssim_unit_peak,
+            ssim_mst: scores.ssim_mst,
+            ssim_matlab: scores.ssim_matlab,
+            sam_deg: scores.sam_deg,
         }
     }
 }
@@ -299,7 +312,7 @@ mod tests {
     #[test]
     fn means_are_taken_figure_by_figure() {
         let score = |v: f64| CardScores { psnr_unit_peak: v, ssim_mst: v / 100.0, ..CardScores::default() };
-        let scenes = BTreeMap::from([("a".to_string(), score(20.0)), ("b".to_string(), score(30.0))]);
+        let scenes = BTreeMap::from([("a".to_string(), score(20.0)), ("b".to_string(), score(30.00002))]);
         let metrics = CardMetrics::new("00".into(), scenes);
         assert_eq!(metrics.mean, CardScores { psnr_unit_peak: 25.0, ssim_mst: 0.25, ..CardScores::default() });
         assert_eq!(CardScores::mean([].iter()), CardScores::default());
