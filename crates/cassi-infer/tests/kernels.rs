@@ -1,8 +1,8 @@
 //! Every kernel against a naive float convolution and against the portable one.
 
 use cassi_infer::kernels::{
-    Activation, BitConv, CHUNK, Epilogue, Finish, FloatConv, KERNELS, Kernel, LayerNorm, OUTSIDE, Pack,
-    Shortcut, Tail, Target, WordConv, best_of, named, pack_negatives, weight_code,
+    Activation, BitConv, CHUNK, Epilogue, Finish, FloatConv, KERNELS, Kernel, LayerNorm, OUTSIDE, PHASES,
+    Pack, Shortcut, Tail, Target, WordConv, best_of, named, pack_negatives, weight_code,
 };
 use proptest::prelude::*;
 
@@ -278,14 +278,15 @@ impl Case {
         self.collect(|finish, target| (kernel.conv_float)(&conv, finish, target))
     }
 
-    fn collect(&self, run: impl Fn(&Finish, Target<'_>)) -> Vec<f32> {
+    fn collect(&self, run: impl Fn(&Finish, &mut Target<'_>)) -> Vec<f32> {
         let epilogue = Epilogue {
             scale: vec![1.0; self.outputs],
             shift: vec![0.0; self.outputs],
             ..Epilogue::default()
         };
         let mut output = vec![f32::NAN; self.outputs * CHUNK];
-        run(&Finish::new(epilogue.clone()), Target { shortcut: None, output: &mut output, stride: CHUNK });
+        let mut target = Target { shortcut: None, addend: None, output: &mut output, stride: CHUNK };
+        run(&Finish::new(epilogue.clone()), &mut target);
         output.chunks_exact(CHUNK).flat_map(|c| c[..self.width].to_vec()).collect()
     }
 }
@@ -381,12 +382,13 @@ fn every_epilogue_equals_portable() {
                                 pixels: CHUNK,
                             };
                             let mut output: Vec<f32> = input.iter().map(|v| v * 0.5).collect();
-                            let target = Target {
+                            let mut target = Target {
                                 shortcut: Some((&input, CHUNK)),
+                                addend: average.then_some((&input, CHUNK)),
                                 output: &mut output,
                                 stride: CHUNK,
                             };
-                            (kernel.conv_float)(&conv, &Finish::new(epilogue.clone()), target);
+                            (kernel.conv_float)(&conv, &Finish::new(epilogue.clone()), &mut target);
                             output.iter().map(|v| v.to_bits()).collect()
                         })
                         .collect();
@@ -449,16 +451,22 @@ fn row_passes_equal_portable() {
         let row = |first: usize| (0..2 * channels * stride).map(|i| value(i + first)).collect::<Vec<f32>>();
         let (a, b, c, d) = (row(0), row(77), row(5), row(131));
         let all = |kernel: &Kernel| {
-            let mut results = vec![vec![0.0; channels * stride]; 9];
-            let [averaged, doubled, added, p0, p1, p2, p3, r0, r1] = &mut results[..] else { unreachable!() };
+            let mut results = vec![vec![0.0; channels * stride]; 7];
+            let [averaged, doubled, added, phases, r0, r1, r2] = &mut results[..] else { unreachable!() };
             (kernel.rows.average)([&a, &b], 2 * stride, averaged, stride, width);
             doubled.resize(channels * 2 * stride, 0.0);
             let half = channels * stride;
             let mut blend = vec![0.0; width];
             (kernel.rows.double)([&a[..half], &b[..half]], stride, doubled, 2 * stride, width, &mut blend);
             (kernel.rows.add)(added, &a);
-            (kernel.rows.transform)([&a[..half], &b[..half], &c[..half], &d[..half]], [p0, p1, p2, p3]);
-            (kernel.rows.combine)([&a[..half], &b[..half], &c[..half], &d[..half]], [r0, r1]);
+            let rows = [&a, &b, &c, &d].map(|row| &row[3..][..2 * width + 2]);
+            phases.resize(PHASES * width, 0.0);
+            (kernel.rows.transform)(&rows, phases, width);
+            // Rows may be cut short, and one is not wanted at all.
+            let mut cut = [&mut r0[..2 * width], &mut r1[..2 * width - 1]];
+            (kernel.rows.combine)(phases, width, Some(&[&a, &b]), &mut cut);
+            let mut last: [&mut [f32]; 2] = [&mut [], &mut r2[..2 * width]];
+            (kernel.rows.combine)(phases, width, None, &mut last);
             results.concat().iter().map(|v| v.to_bits()).collect::<Vec<u32>>()
         };
         let expected = all(portable());

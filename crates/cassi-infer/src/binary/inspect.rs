@@ -155,8 +155,8 @@ impl BinaryNetwork {
             let shortcut = row(r);
             for (start, pixels) in chunks(columns) {
                 let shortcut = Some((&shortcut[start..], stride));
-                let target = Target { shortcut, output: &mut out[start..], stride };
-                ring[0].convolve(self.kernel, branch, around, (start, pixels), target);
+                let mut target = Target { shortcut, addend: None, output: &mut out[start..], stride };
+                ring[0].convolve(self.kernel, branch, around, (start, pixels), &mut target);
             }
             for (channel, out) in out.chunks_exact(stride).enumerate() {
                 result[(channel * rows + r) * columns..][..columns].copy_from_slice(&out[..columns]);

@@ -64,7 +64,8 @@ pub(super) struct Branch {
 impl Branch {
     /// Brings the weights into the order of the engine and its kernels.
     pub(super) fn pack(&mut self, engine: Engine, kernel: &Kernel) {
-        self.finish = Finish::new(self.epilogue.clone());
+        let terms = self.side * self.side * self.inputs;
+        self.finish = Finish::new(self.epilogue.clone()).tabulate(terms);
         self.packed = match &self.weights {
             Weights::Binary(w) if self.on_bits(engine) => {
                 if kernel.words && !self.grouped && !w.signs.contains(&0) {

@@ -27,23 +27,23 @@ pub(super) fn chunks(width: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..width).step_by(CHUNK).map(move |start| (start, (width - start).min(CHUNK)))
 }
 
-/// What the plane of negatives of a slot packed by fours holds.
+/// What the plane of negatives of a chunk packed by fours holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Negatives {
-    /// Nothing of use: the slot has no exact zeros and the plane was not written.
+    /// Nothing of use: the chunk has no exact zeros and the plane was not written.
     Stale,
     /// The complement of the positives.
     Complement,
-    /// The negatives of a row with exact zeros.
+    /// The negatives of a chunk with exact zeros.
     Exact,
 }
 
 /// Operand rows in the form that a branch's kernels read.
 #[derive(Debug)]
 enum Store {
-    /// Signs by fours.
+    /// Signs by fours, and for each chunk of each slot what its negatives are.
     Bytes { positive: Buffer<u8>, negative: Buffer<u8>, negatives: Vec<Negatives> },
-    /// Signs in words, and which slots have exact zeros.
+    /// Signs in words, and which chunks have exact zeros.
     Words { positive: Buffer<u32>, nonzero: Buffer<u32>, zeros: Vec<bool> },
     /// Floats.
     Floats(Buffer<f32>),
@@ -77,12 +77,12 @@ impl Operands {
             Packed::Codes(_) => Store::Bytes {
                 positive: Buffer::new(OUTSIDE, size),
                 negative: Buffer::new(OUTSIDE, size),
-                negatives: vec![Negatives::Complement; slots + 1],
+                negatives: vec![Negatives::Complement; (slots + 1) * width.div_ceil(CHUNK)],
             },
             Packed::Words(_) => Store::Words {
                 positive: Buffer::new(0, size),
                 nonzero: Buffer::new(0, size),
-                zeros: vec![false; slots + 1],
+                zeros: vec![false; (slots + 1) * width.div_ceil(CHUNK)],
             },
             Packed::Floats(_) => Store::Floats(Buffer::new(0.0, size)),
         };
@@ -96,50 +96,58 @@ impl Operands {
 
     /// Fills a slot from a row `[channel][stride]` of floats.
     pub(super) fn set(&mut self, kernel: &Kernel, slot: usize, branch: &Branch, row: &[f32], stride: usize) {
-        let (base, width, own) = (slot * self.slot, self.width, self.stride);
-        let pack = |(start, pixels): (usize, usize)| pack(branch, &row[start..], stride, pixels);
-        let beyond = width..padded(width);
+        for chunk in chunks(self.width) {
+            self.set_chunk(kernel, slot, branch, &row[chunk.0..], stride, chunk);
+        }
+    }
+
+    /// Fills the chunk at `start` of a slot from floats `[channel][stride]`, which begin at the chunk's first pixel.
+    pub(super) fn set_chunk(
+        &mut self,
+        kernel: &Kernel,
+        slot: usize,
+        branch: &Branch,
+        input: &[f32],
+        stride: usize,
+        (start, pixels): (usize, usize),
+    ) {
+        let (base, own) = (slot * self.slot + start, self.stride);
+        let pack = pack(branch, input, stride, pixels);
+        let state = slot * self.width.div_ceil(CHUNK) + start / CHUNK;
+        // Pixels of the chunk right of the frame.
+        let beyond = self.width.saturating_sub(start).min(pixels)..pixels;
         match &mut self.store {
             Store::Bytes { positive, negative, negatives } => {
-                let place = |start: usize| base + BYTE_MARGIN + start;
-                let mut zero = false;
-                for chunk in chunks(width) {
-                    zero |= (kernel.pack)(&pack(chunk), &mut positive[place(chunk.0)..], own);
-                }
-                negatives[slot] = Negatives::Stale;
+                let place = base + BYTE_MARGIN;
+                let zero = (kernel.pack)(&pack, &mut positive[place..], own);
+                negatives[state] = if zero { Negatives::Exact } else { Negatives::Stale };
                 if zero {
-                    for chunk in chunks(width) {
-                        kernels::pack_negatives(&pack(chunk), &mut negative[place(chunk.0)..], own);
-                    }
-                    negatives[slot] = Negatives::Exact;
+                    kernels::pack_negatives(&pack, &mut negative[place..], own);
                 }
                 if !beyond.is_empty() {
-                    for group in 0..branch.inputs / 4 {
-                        let at = place(group * own);
+                    for at in (place..).step_by(own).take(branch.inputs / 4) {
                         positive[at + beyond.start..at + beyond.end].fill(OUTSIDE);
                         negative[at + beyond.start..at + beyond.end].fill(OUTSIDE);
                     }
                 }
             }
             Store::Words { positive, nonzero, zeros } => {
-                zeros[slot] = false;
-                for chunk in chunks(width) {
-                    let place = base + MARGIN + chunk.0;
-                    let (positive, nonzero) = (&mut positive[place..], &mut nonzero[place..]);
-                    zeros[slot] |= (kernel.pack_words)(&pack(chunk), positive, nonzero, own);
-                }
-                for word in 0..branch.inputs.div_ceil(32) {
-                    let at = base + word * own + MARGIN;
-                    nonzero[at + beyond.start..at + beyond.end].fill(0);
+                let place = base + MARGIN;
+                let (positive, nonzero) = (&mut positive[place..], &mut nonzero[place..]);
+                zeros[state] = (kernel.pack_words)(&pack, positive, nonzero, own);
+                if !beyond.is_empty() {
+                    for at in (0..).step_by(own).take(branch.inputs.div_ceil(32)) {
+                        nonzero[at + beyond.start..at + beyond.end].fill(0);
+                    }
                 }
             }
             Store::Floats(floats) => {
-                for chunk in chunks(width) {
-                    set_floats(kernel, branch, pack(chunk), &mut floats[base + MARGIN + chunk.0..], own);
-                }
-                for channel in 0..branch.inputs {
-                    let at = base + channel * own + MARGIN;
-                    floats[at + beyond.start..at + beyond.end].fill(0.0);
+                let floats = &mut floats[base + MARGIN..];
+                set_floats(kernel, branch, pack, floats, own);
+                if !beyond.is_empty() {
+                    for at in (0..).step_by(own).take(branch.inputs) {
+                        floats[at + beyond.start..at + beyond.end].fill(0.0);
+                    }
                 }
             }
         }
@@ -152,7 +160,7 @@ impl Operands {
         branch: &Branch,
         taps: &[(usize, isize)],
         (start, pixels): (usize, usize),
-        target: Target<'_>,
+        target: &mut Target<'_>,
     ) {
         let (stride, slot, slots, width) = (self.stride, self.slot, self.slots, self.width);
         let margin = if matches!(self.store, Store::Bytes { .. }) { BYTE_MARGIN } else { MARGIN };
@@ -161,9 +169,13 @@ impl Operands {
         places.iter_mut().zip(taps).for_each(|(place_of, &tap)| *place_of = place(tap));
         let places = &places[..taps.len()];
         let finish = &branch.finish;
+        // The chunks of a slot that are read: this one and for 3x3 its neighbours.
+        let (row, own) = (width.div_ceil(CHUNK), start / CHUNK);
+        let near = if taps.len() == 1 { own..own + 1 } else { own.saturating_sub(1)..(own + 2).min(row) };
         match (&branch.packed, &mut self.store) {
             (Packed::Codes(codes), Store::Bytes { positive, negative, negatives }) => {
-                let ternary = make_negatives_good(positive, negative, negatives, slot, taps);
+                let reads = Places { slot, stride, row, near };
+                let ternary = make_negatives_good(positive, negative, negatives, &reads, taps);
                 let conv = BitConv {
                     positive,
                     negative: ternary.then_some(&negative[..]),
@@ -186,7 +198,7 @@ impl Operands {
                         inside[count] = (place, number);
                         count += 1;
                         let border = offset < 0 && start == 0 || offset > 0 && start + pixels >= width;
-                        masked |= zeros[at] || border;
+                        masked |= border || zeros[at * row..][near.clone()].contains(&true);
                     }
                 }
                 let conv = WordConv {
@@ -241,23 +253,40 @@ fn set_floats(kernel: &Kernel, branch: &Branch, pack: Pack<'_>, output: &mut [f3
     }
 }
 
-/// Whether some slot has exact zeros; then the negatives of all slots read are made good.
+/// Which chunks of the slots packed by fours a convolution reads.
+struct Places {
+    /// Bytes from one slot to the next and from one group to the next.
+    slot: usize,
+    stride: usize,
+    /// Chunks of a slot, and those that are read.
+    row: usize,
+    near: std::ops::Range<usize>,
+}
+
+/// Whether some chunk that is read has exact zeros; then the negatives of all that are read are made good.
 fn make_negatives_good(
     positive: &[u8],
     negative: &mut [u8],
     negatives: &mut [Negatives],
-    slot: usize,
+    places: &Places,
     taps: &[(usize, isize)],
 ) -> bool {
-    if taps.iter().all(|&(at, _)| negatives[at] != Negatives::Exact) {
+    let Places { slot, stride, row, ref near } = *places;
+    if taps.iter().all(|&(at, _)| !negatives[at * row..][near.clone()].contains(&Negatives::Exact)) {
         return false;
     }
     for &(at, _) in taps {
-        if negatives[at] == Negatives::Stale {
-            let range = at * slot..(at + 1) * slot;
-            let complement = positive[range.clone()].iter().map(|p| p ^ 0x0F);
-            negative[range].iter_mut().zip(complement).for_each(|(n, c)| *n = c);
-            negatives[at] = Negatives::Complement;
+        for chunk in near.clone() {
+            let state = &mut negatives[at * row + chunk];
+            if *state == Negatives::Stale {
+                for group in (at * slot..(at + 1) * slot).step_by(stride) {
+                    let begin = group + BYTE_MARGIN + chunk * CHUNK;
+                    let range = begin..(begin + CHUNK).min(group + stride - BYTE_MARGIN);
+                    let complement = positive[range.clone()].iter().map(|p| p ^ 0x0F);
+                    negative[range].iter_mut().zip(complement).for_each(|(n, c)| *n = c);
+                }
+                *state = Negatives::Complement;
+            }
         }
     }
     true
@@ -292,8 +321,15 @@ impl ChunkOperands {
         branch: &Branch,
         (input, stride): (&[f32], usize),
         pixels: usize,
-        target: Target<'_>,
+        target: &mut Target<'_>,
     ) {
+        if let (Operand::Real, Packed::Floats(weights)) = (&branch.operand, &branch.packed) {
+            let (channels, outputs, channel_stride) = (branch.inputs, branch.outputs, stride);
+            let grouped = branch.grouped;
+            let conv =
+                FloatConv { input, taps: &[0], channel_stride, channels, grouped, weights, outputs, pixels };
+            return (kernel.conv_float)(&conv, &branch.finish, target);
+        }
         let form = std::mem::discriminant(&branch.packed);
         let operands = self.forms.iter_mut().find(|(f, _)| *f == form).map(|(_, operands)| operands);
         let operands = operands.expect("a form that was planned");

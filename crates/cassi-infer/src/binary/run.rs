@@ -9,6 +9,7 @@ use super::inspect::{StageObserver, StageRow};
 use super::net::BANDS;
 use super::operands::{chunks, row_stride};
 use super::stage::{Context, Frame, Scratch, Stage, convolve_row, set_all, taps};
+use super::winograd::{GROUP, Results};
 use super::workspace::{Buffers, Ends, stages};
 use super::{BinaryNetwork, Layout, Workspace};
 use crate::RunError;
@@ -137,20 +138,11 @@ impl BinaryNetwork {
             // Windows keep one size: the last one reaches further back instead.
             let start = first.saturating_sub(HALO).min(padded_rows - window);
             let window = Window { input, start, padded_rows, width, observer };
-            self.run_window(&window, &mut workspace.buffers);
-            let frame = &workspace.buffers.skips[0];
-            let write = |(band, plane): (usize, &mut [f32])| {
-                for row in first..last {
-                    let from = &frame.row(row - start)[band * frame.stride..][..columns];
-                    let to = &mut plane[row * columns..][..columns];
-                    if self.parts.gain == 1.0 {
-                        to.copy_from_slice(from);
-                    } else {
-                        to.iter_mut().zip(from).for_each(|(t, f)| *t = f / self.parts.gain);
-                    }
-                }
-            };
-            cube.par_chunks_mut(rows * columns).enumerate().for_each(write);
+            let mut planes = cube.chunks_exact_mut(rows * columns);
+            let planes = std::array::from_fn(|_| {
+                &mut planes.next().expect("28 planes")[first * columns..last * columns]
+            });
+            self.run_window(&window, &mut workspace.buffers, planes, first - start);
         }
         Ok(())
     }
@@ -182,8 +174,8 @@ impl BinaryNetwork {
         Ok((rows, columns))
     }
 
-    /// Runs one window; the final frame lands in the first skip.
-    fn run_window(&self, window: &Window<'_>, b: &mut Buffers) {
+    /// Runs one window; the results from its row `first` on go to the planes of the cube.
+    fn run_window(&self, window: &Window<'_>, b: &mut Buffers, planes: Planes<'_>, first: usize) {
         let rows = b.base.data.len() / b.base.row_len();
         let Window { start, width, observer, .. } = *window;
         self.conv_in(window, &mut b.base, &mut b.ends);
@@ -204,7 +196,8 @@ impl BinaryNetwork {
         run(2, skip1, None, &mut b.bottom, s2);
         run(3, &b.bottom, Some(skip1), decoded1, s3);
         run(4, decoded1, Some(skip0), decoded0, s4);
-        self.finish(window, decoded0, &b.base, skip0, &mut b.ends);
+        let frames = [&*decoded0, &b.base];
+        self.finish(window, frames, planes, first, &mut b.ends);
     }
 
     /// Input, fusion and the first full-precision convolution.
@@ -212,17 +205,22 @@ impl BinaryNetwork {
         let Window { start, padded_rows, width, observer, .. } = *window;
         let (row_len, stride) = (base.row_len(), base.stride);
         let rows = base.data.len() / row_len;
-        let strip = rows.div_ceil(ends.len()).next_multiple_of(2);
+        let strip = rows.div_ceil(ends.len()).next_multiple_of(GROUP);
         let strips = base.data.par_chunks_mut(strip * row_len).zip(ends.par_iter_mut()).enumerate();
         strips.for_each(|(i, (output, ends))| {
-            for (at, output) in output.chunks_exact_mut(2 * row_len).enumerate() {
-                let row = i * strip + 2 * at;
+            for (at, output) in output.chunks_exact_mut(GROUP * row_len).enumerate() {
+                let row = i * strip + GROUP * at;
                 let from = if at == 0 { row.saturating_sub(1) } else { row + 1 };
-                for source in from..(row + 3).min(rows) {
+                for source in from..(row + GROUP + 1).min(rows) {
                     debug_assert!(start + source < padded_rows);
                     self.front(window, start + source, ends, source);
                 }
-                ends.conv_in.run(self.kernel, &self.parts.conv_in, row, (rows, width), None, output);
+                let mut results = no_results();
+                for (r, output) in output.chunks_exact_mut(row_len).enumerate() {
+                    let channels = results.iter_mut().zip(output.chunks_exact_mut(stride));
+                    channels.for_each(|(rows, channel)| rows[r] = &mut channel[..width]);
+                }
+                ends.conv_in.run(self.kernel, &self.parts.conv_in, row, rows, None, &mut results);
                 for (offset, output) in output.chunks_exact(row_len).enumerate() {
                     let row = start + row + offset;
                     observer.row(&StageRow::new("conv_in", row, width, BANDS, (output, stride)));
@@ -234,17 +232,19 @@ impl BinaryNetwork {
     /// Row `row` of the fused input, as row `to` of `conv_in`.
     fn front(&self, window: &Window<'_>, row: usize, ends: &mut Ends, to: usize) {
         let Ends { raw, point, conv_in, .. } = ends;
+        let stride = conv_in.stride();
         let fused = conv_in.row_mut(to);
         let Window { ref input, width, observer, .. } = *window;
-        let stride = row_stride(width);
         match &self.parts.fusion {
             None => input.read(row, width, stride, fused),
             Some(fusion) => {
-                input.read(row, width, stride, raw);
+                let raw_stride = row_stride(width);
+                input.read(row, width, raw_stride, raw);
                 let branch = &fusion.branches[0];
                 for (start, pixels) in chunks(width) {
-                    let target = Target { shortcut: None, output: &mut fused[start..], stride };
-                    point.run(self.kernel, branch, (&raw[start..], stride), pixels, target);
+                    let mut target =
+                        Target { shortcut: None, addend: None, output: &mut fused[start..], stride };
+                    point.run(self.kernel, branch, (&raw[start..], raw_stride), pixels, &mut target);
                 }
             }
         }
@@ -254,49 +254,98 @@ impl BinaryNetwork {
         }
     }
 
-    /// The last binary layer, the body's shortcut, the last full-precision convolution and its shortcut.
+    /// The last binary layer, the body's shortcut, the last full-precision convolution and its shortcut, for the rows
+    /// of the window from `first` on that the planes hold: strips in parallel.
     fn finish(
         &self,
         window: &Window<'_>,
-        decoded: &Frame,
-        base: &Frame,
-        output: &mut Frame,
+        frames: [&Frame; 2],
+        planes: Planes<'_>,
+        first: usize,
         ends: &mut [Ends],
     ) {
-        let Window { start, width, observer, .. } = *window;
-        let (row_len, stride) = (output.row_len(), output.stride);
-        let rows = output.data.len() / row_len;
-        let strip = rows.div_ceil(ends.len()).next_multiple_of(2);
-        let mapping = &self.parts.mapping;
-        let strips = output.data.par_chunks_mut(strip * row_len).zip(ends.par_iter_mut()).enumerate();
-        strips.for_each(|(i, (output, ends))| {
-            for (at, output) in output.chunks_exact_mut(2 * row_len).enumerate() {
-                let row = i * strip + 2 * at;
-                let from = if at == 0 { row.saturating_sub(1) } else { row + 1 };
-                for mapped in from..(row + 3).min(rows) {
-                    let begin = if at == 0 && mapped == from { mapped.saturating_sub(1) } else { mapped + 1 };
-                    for source in begin..(mapped + 2).min(rows) {
-                        let source_row = decoded.row(source);
-                        set_all(&mut ends.mapping, self.kernel, mapping, source % 3, source_row, stride);
-                    }
-                    let shortcut = Some((decoded.row(mapped), stride, false));
-                    let taps = |outside| taps(mapped, rows, outside);
-                    let Ends { mapping: rings, conv_out, .. } = ends;
-                    let body = conv_out.row_mut(mapped);
-                    let out = (&mut *body, stride);
-                    convolve_row(rings, self.kernel, mapping, taps, shortcut, out, width);
-                    let show = |stage, fused: &[f32]| {
-                        observer.row(&StageRow::new(stage, start + mapped, width, BANDS, (fused, stride)));
-                    };
-                    show("mapping", body);
-                    (self.kernel.rows.add)(body, base.row(mapped));
-                    show("body", body);
-                }
-                let shortcut = Some([base.row(row), base.row(row + 1)]);
-                ends.conv_out.run(self.kernel, &self.parts.conv_out, row, (rows, width), shortcut, output);
-            }
-        });
+        let columns = window.input.size().1;
+        let rows = planes[0].len() / columns;
+        let half = (rows.div_ceil(ends.len()) * (ends.len() / 2)).next_multiple_of(GROUP);
+        if ends.len() == 1 || half >= rows {
+            return self.finish_strip(window, frames, planes, first, &mut ends[0]);
+        }
+        let mut parts = planes.map(|plane| plane.split_at_mut(half * columns));
+        let upper = parts.each_mut().map(|(upper, _)| std::mem::take(upper));
+        let lower = parts.map(|(_, lower)| lower);
+        let (ends, more) = ends.split_at_mut(ends.len() / 2);
+        rayon::join(
+            || self.finish(window, frames, upper, first, ends),
+            || self.finish(window, frames, lower, first + half, more),
+        );
     }
+
+    fn finish_strip(
+        &self,
+        window: &Window<'_>,
+        [decoded, base]: [&Frame; 2],
+        mut planes: Planes<'_>,
+        first: usize,
+        ends: &mut Ends,
+    ) {
+        let Window { input, start, width, observer, .. } = *window;
+        let (columns, stride) = (input.size().1, base.stride);
+        let rows = base.data.len() / base.row_len();
+        let last = first + planes[0].len() / columns;
+        let mapping = &self.parts.mapping;
+        for row in (first..last).step_by(GROUP) {
+            let from = if row == first { row.saturating_sub(1) } else { row + 1 };
+            for mapped in from..(row + GROUP + 1).min(rows) {
+                let begin =
+                    if row == first && mapped == from { mapped.saturating_sub(1) } else { mapped + 1 };
+                for source in begin..(mapped + 2).min(rows) {
+                    let source_row = decoded.row(source);
+                    set_all(&mut ends.mapping, self.kernel, mapping, source % 3, source_row, stride);
+                }
+                let shortcut = Some((decoded.row(mapped), stride, false));
+                let taps = |outside| taps(mapped, rows, outside);
+                let Ends { mapping: rings, conv_out, .. } = ends;
+                let own = conv_out.stride();
+                let body = conv_out.row_mut(mapped);
+                convolve_row(rings, self.kernel, mapping, taps, shortcut, (&mut *body, own), width);
+                let show = |stage, body: &[f32]| {
+                    observer.row(&StageRow::new(stage, start + mapped, width, BANDS, (body, own)));
+                };
+                show("mapping", body);
+                for (body, base) in body.chunks_exact_mut(own).zip(base.row(mapped).chunks_exact(stride)) {
+                    (self.kernel.rows.add)(&mut body[..width], &base[..width]);
+                }
+                show("body", body);
+            }
+            let mut results = no_results();
+            for (rows, plane) in results.iter_mut().zip(&mut planes) {
+                let len = (GROUP * columns).min(plane.len());
+                let (own, rest) = std::mem::take(plane).split_at_mut(len);
+                *plane = rest;
+                rows.iter_mut().zip(own.chunks_exact_mut(columns)).for_each(|(row, own)| *row = own);
+            }
+            let shortcut = std::array::from_fn(|r| base.row((row + r).min(rows - 1)));
+            let conv_out = &mut ends.conv_out;
+            conv_out.run(
+                self.kernel,
+                &self.parts.conv_out,
+                row,
+                rows,
+                Some((shortcut, stride)),
+                &mut results,
+            );
+            if self.parts.gain != 1.0 {
+                results.iter_mut().flatten().flat_map(|row| &mut **row).for_each(|v| *v /= self.parts.gain);
+            }
+        }
+    }
+}
+
+/// The rows of each band of the cube that a window or a strip makes.
+type Planes<'a> = [&'a mut [f32]; BANDS];
+
+fn no_results<'a>() -> Results<'a> {
+    std::array::from_fn(|_| Default::default())
 }
 
 /// Runs a stage, one strip of rows a scratch.

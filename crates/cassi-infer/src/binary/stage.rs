@@ -5,7 +5,7 @@
 use super::buffer::Buffer;
 use super::inspect::{StageObserver, StageRow};
 use super::net::{Block, Down, Layer};
-use super::operands::{ChunkOperands, Operands, chunks, padded, row_stride};
+use super::operands::{ChunkOperands, Operands, chunks, row_stride};
 use crate::kernels::{CHUNK, Kernel, LayerNorm, Target};
 
 /// A frame of rows `[row][channel][stride]`.
@@ -95,20 +95,27 @@ impl Point {
     }
 }
 
-/// Runs a 1x1 layer on one chunk; `input` and `output` begin at the chunk's first pixel.
+/// Runs a 1x1 layer on one chunk; inputs and `output` begin at the chunk's first pixel. Branches from channel `from`
+/// of `second` on read that one; the others read `first`. The result of the last branch gets `addend` added.
 fn pointwise(
     kernel: &Kernel,
     layer: &Layer,
-    (input, stride): (&[f32], usize),
+    (first, stride): (&[f32], usize),
+    second: Option<(&[f32], usize)>,
+    addend: Option<(&[f32], usize)>,
     (output, output_stride): (&mut [f32], usize),
     pixels: usize,
     operands: &mut ChunkOperands,
 ) {
-    for branch in &layer.branches {
-        let input = &input[branch.from * stride..];
+    for (number, branch) in layer.branches.iter().enumerate() {
+        let input = match second {
+            Some((second, from)) if branch.from >= from => &second[(branch.from - from) * stride..],
+            _ => &first[branch.from * stride..],
+        };
         let output = &mut output[branch.to * output_stride..];
-        let target = Target { shortcut: Some((input, stride)), output, stride: output_stride };
-        operands.run(kernel, branch, (input, stride), pixels, target);
+        let addend = addend.filter(|_| number + 1 == layer.branches.len());
+        let mut target = Target { shortcut: Some((input, stride)), addend, output, stride: output_stride };
+        operands.run(kernel, branch, (input, stride), pixels, &mut target);
     }
 }
 
@@ -169,7 +176,8 @@ pub(super) fn convolve_row(
                 (&row[channel * stride + start..], stride)
             });
             let output = &mut output[branch.to * stride + start..];
-            ring.convolve(kernel, branch, &taps, (start, pixels), Target { shortcut, output, stride });
+            let mut target = Target { shortcut, addend: None, output, stride };
+            ring.convolve(kernel, branch, &taps, (start, pixels), &mut target);
         }
     }
 }
@@ -270,14 +278,8 @@ impl Stage<'_> {
             }
             for (start, pixels) in chunks(c.width) {
                 let input = (&reads[start..], stride);
-                pointwise(
-                    c.kernel,
-                    layer,
-                    input,
-                    (&mut writes[start..], stride),
-                    pixels,
-                    &mut s.chunk.operands,
-                );
+                let output = (&mut writes[start..], stride);
+                pointwise(c.kernel, layer, input, None, None, output, pixels, &mut s.chunk.operands);
             }
             shortcut = Some((&*writes, stride, true));
         } else {
@@ -294,11 +296,18 @@ impl Stage<'_> {
         convolve_row(&mut s.first, c.kernel, self.first, around, shortcut, (&mut *output, stride), c.width);
         c.show(self.names[0], row, out_channels, (&*output, stride));
         if let Some(fuse) = self.fuse {
-            let skip = c.skip.expect("a skip for a stage that fuses");
-            s.fused[out_channels * stride..].copy_from_slice(skip.row(row));
+            let skip = c.skip.expect("a skip for a stage that fuses").row(row);
+            // A branch on both needs them side by side.
+            let both =
+                fuse.branches.iter().any(|b| b.from < out_channels && b.from + b.inputs > out_channels);
+            if both {
+                s.fused[out_channels * stride..].copy_from_slice(skip);
+            }
             for (start, pixels) in chunks(c.width) {
-                let from = (&s.fused[start..], stride);
-                pointwise(c.kernel, fuse, from, (&mut input[start..], stride), pixels, &mut s.chunk.operands);
+                let (first, second) = ((&s.fused[start..], stride), (&skip[start..], out_channels));
+                let second = (!both).then_some(second);
+                let output = (&mut input[start..], stride);
+                pointwise(c.kernel, fuse, first, second, None, output, pixels, &mut s.chunk.operands);
             }
             c.show(self.names[1], row, self.block.width, (&*input, stride));
         }
@@ -345,10 +354,12 @@ impl Stage<'_> {
                 a,
                 CHUNK,
             );
-            pointwise(c.kernel, &increase[0], (a, CHUNK), (b, CHUNK), pixels, operands);
-            pointwise(c.kernel, &increase[1], (b, CHUNK), (&mut wide[start..], stride), pixels, operands);
+            pointwise(c.kernel, &increase[0], (a, CHUNK), None, None, (b, CHUNK), pixels, operands);
+            let output = (&mut wide[start..], stride);
+            pointwise(c.kernel, &increase[1], (b, CHUNK), None, None, output, pixels, operands);
+            let middle = &self.block.middle.branches[0];
+            s.middle.set_chunk(c.kernel, row % 3, middle, &wide[start..], stride, (start, pixels));
         }
-        s.middle.set(c.kernel, row % 3, &self.block.middle.branches[0], wide, stride);
     }
 
     /// The middle layer, the two narrowing ones and the block's shortcut: writes output row `row`.
@@ -360,13 +371,12 @@ impl Stage<'_> {
         let taps = taps(row, c.rows, s.middle.outside());
         let Block { middle, decrease, .. } = self.block;
         for (start, pixels) in chunks(c.width) {
-            let target = Target { shortcut: Some((&wide[start..], stride)), output: a, stride: CHUNK };
-            s.middle.convolve(c.kernel, &middle.branches[0], &taps, (start, pixels), target);
-            pointwise(c.kernel, &decrease[0], (a, CHUNK), (b, CHUNK), pixels, operands);
-            pointwise(c.kernel, &decrease[1], (b, CHUNK), (&mut output[start..], stride), pixels, operands);
-        }
-        for (output, input) in output.chunks_exact_mut(stride).zip(input.chunks_exact(stride)) {
-            (c.kernel.rows.add)(&mut output[..padded(c.width)], &input[..padded(c.width)]);
+            let shortcut = Some((&wide[start..], stride));
+            let mut target = Target { shortcut, addend: None, output: a, stride: CHUNK };
+            s.middle.convolve(c.kernel, &middle.branches[0], &taps, (start, pixels), &mut target);
+            pointwise(c.kernel, &decrease[0], (a, CHUNK), None, None, (b, CHUNK), pixels, operands);
+            let (addend, output) = (Some((&input[start..], stride)), (&mut output[start..], stride));
+            pointwise(c.kernel, &decrease[1], (b, CHUNK), None, addend, output, pixels, operands);
         }
         c.show(self.names[2], row, width, (&*output, stride));
     }

@@ -5,7 +5,7 @@ use super::buffer::Buffer;
 use super::net::{BANDS, BuildParts};
 use super::operands::{ChunkOperands, Operands, row_stride};
 use super::stage::{Frame, Rows, Scratch, Stage, rings};
-use super::winograd::Pairs;
+use super::winograd::Groups;
 
 /// Rows of padded image that one window holds at most, halo included, unless told otherwise.
 const WINDOW_ROWS: usize = 768;
@@ -61,7 +61,7 @@ struct Key {
 pub(super) struct Buffers {
     /// `conv_in`'s output.
     pub(super) base: Frame,
-    /// Outputs of the two encoder stages; the first later holds the final frame.
+    /// Outputs of the two encoder stages.
     pub(super) skips: [Frame; 2],
     /// Output of the bottleneck.
     pub(super) bottom: Frame,
@@ -79,9 +79,9 @@ pub(super) struct Ends {
     /// One input row, 28 features and the mask (padded to 32 channels).
     pub(super) raw: Buffer<f32>,
     pub(super) point: ChunkOperands,
-    pub(super) conv_in: Pairs,
+    pub(super) conv_in: Groups,
     pub(super) mapping: Vec<Operands>,
-    pub(super) conv_out: Pairs,
+    pub(super) conv_out: Groups,
 }
 
 /// The five stages of a network: level, source of rows, layers.
@@ -125,9 +125,9 @@ impl Buffers {
         let ends = |_| Ends {
             raw: Buffer::new(0.0, (BANDS + 4) * row_stride(width)),
             point: ChunkOperands::new(parts.fusion.iter().flat_map(|l| &l.branches)),
-            conv_in: Pairs::new(width),
+            conv_in: Groups::new(width),
             mapping: rings(&parts.mapping, width, 3),
-            conv_out: Pairs::new(width),
+            conv_out: Groups::new(width),
         };
         Self {
             base: frame(0),

@@ -61,7 +61,7 @@ fn pack_words(pack: &Pack<'_>, positive: &mut [u32], nonzero: &mut [u32], word_s
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn conv_words(conv: &WordConv<'_>, finish: &Finish, target: Target<'_>) {
+fn conv_words(conv: &WordConv<'_>, finish: &Finish, target: &mut Target<'_>) {
     portable::conv_words_inline(conv, finish, target);
 }
 
@@ -69,7 +69,7 @@ fn conv_words(conv: &WordConv<'_>, finish: &Finish, target: Target<'_>) {
 pub(super) const LOOKUPS: [usize; 2] = [31, 15];
 
 #[target_feature(enable = "avx2,fma")]
-fn conv_bits(conv: &BitConv<'_>, finish: &Finish, mut target: Target<'_>) {
+fn conv_bits(conv: &BitConv<'_>, finish: &Finish, target: &mut Target<'_>) {
     assert!(conv.pixels == 32 || conv.pixels == CHUNK);
     let seen = if conv.grouped { 1 } else { conv.groups };
     let reach = conv.taps.iter().max().unwrap_or(&0) + (conv.groups - 1) * conv.group_stride + conv.pixels;
@@ -86,7 +86,7 @@ fn conv_bits(conv: &BitConv<'_>, finish: &Finish, mut target: Target<'_>) {
             }
         }
         for (i, sums) in sums.iter().enumerate() {
-            portable::finish_row(&sums[..conv.pixels], finish, 4 * block + i, &mut target);
+            portable::finish_row(&sums[..conv.pixels], finish, 4 * block + i, target);
         }
     }
 }
@@ -176,7 +176,7 @@ unsafe fn flush<const VECTORS: usize>(
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn conv_float(conv: &FloatConv<'_>, finish: &Finish, mut target: Target<'_>) {
+fn conv_float(conv: &FloatConv<'_>, finish: &Finish, target: &mut Target<'_>) {
     assert!(conv.pixels == 32 || conv.pixels == CHUNK);
     let seen = if conv.grouped { 4 } else { conv.channels };
     let reach =
@@ -198,7 +198,7 @@ fn conv_float(conv: &FloatConv<'_>, finish: &Finish, mut target: Target<'_>) {
             }
         }
         for (i, sums) in sums.iter().enumerate() {
-            portable::finish_row(&sums[..conv.pixels], finish, 4 * block + i, &mut target);
+            portable::finish_row(&sums[..conv.pixels], finish, 4 * block + i, target);
         }
     }
 }

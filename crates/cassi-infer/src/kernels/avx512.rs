@@ -3,11 +3,13 @@
 //! applied to the sums in their registers.
 #![allow(unsafe_code)] // std::arch: every function is reached only after `available` has found its features
 
+mod double;
 mod finish;
 mod floats;
 mod look_up;
 mod norm;
 mod pack;
+mod winograd;
 mod words;
 
 use super::{Kernel, Rows, avx2};
@@ -30,5 +32,11 @@ pub(super) const KERNEL: Kernel = Kernel {
     conv_bits: |c, f, t| unsafe { look_up::conv_bits(c, f, t) },
     conv_words: |c, f, t| unsafe { words::conv_words(c, f, t) },
     conv_float: |c, f, t| unsafe { floats::conv_float(c, f, t) },
-    rows: Rows { layer_norm: |n, out, stride| unsafe { norm::layer_norm(n, out, stride) }, ..ROWS },
+    rows: Rows {
+        layer_norm: |n, out, stride| unsafe { norm::layer_norm(n, out, stride) },
+        double: |r, s, out, out_stride, w, _| unsafe { double::double(r, s, out, out_stride, w) },
+        transform: |r, p, stride| unsafe { winograd::transform(r, p, stride) },
+        combine: |p, stride, s, r| unsafe { winograd::combine(p, stride, s, r) },
+        ..ROWS
+    },
 };

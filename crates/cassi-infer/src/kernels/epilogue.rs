@@ -83,6 +83,9 @@ pub struct Finish {
     /// For all forms but `Steps`, a channel's scale, shift, slope and summand of the activation; summand before, slope
     /// and summand after of the tail; and a zero. Together they fill half a cache line.
     pub(super) channels: Vec<[f32; 8]>,
+    /// For those with a PReLU, what a channel's activation is for each number of differing bits, if
+    /// [`Finish::tabulate`] was asked for it.
+    pub(super) activations: Vec<[f32; 32]>,
 }
 
 /// Forms that have a pass of their own: those that BiSRNet uses, and no epilogue at all.
@@ -124,6 +127,35 @@ impl Finish {
             numbers
         };
         let channels = (0..e.scale.len()).map(channel).collect();
-        Self { epilogue, form, channels }
+        Self { epilogue, form, channels, activations: vec![] }
     }
+
+    /// Tabulates the activations of sums of `terms` products, if they are few enough and the form has an activation.
+    pub fn tabulate(mut self, terms: usize) -> Self {
+        if terms < 32 && [Form::Prelu, Form::PreluAverage, Form::PreluTail].contains(&self.form) {
+            let row = |numbers: &[f32; 8]| {
+                std::array::from_fn(|count| activation(terms as f32 - 2.0 * count as f32, numbers))
+            };
+            self.activations = self.channels.iter().map(row).collect();
+        }
+        self
+    }
+}
+
+/// What the activation makes of a sum. No product is fused with a sum: where a slope is next to nothing, signs further
+/// on hang on the last bits.
+#[inline(always)]
+pub(super) fn activation(sum: f32, [scale, shift, slope, after, ..]: &[f32; 8]) -> f32 {
+    prelu(sum * scale + shift, *slope) + after
+}
+
+/// What the tail makes of a value.
+#[inline(always)]
+pub(super) fn tail(v: f32, [.., before, slope, after, _]: &[f32; 8]) -> f32 {
+    prelu(v + before, *slope) + after
+}
+
+#[inline(always)]
+pub(super) fn prelu(v: f32, slope: f32) -> f32 {
+    if v > 0.0 { v } else { v * slope }
 }

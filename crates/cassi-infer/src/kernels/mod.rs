@@ -34,6 +34,9 @@ pub use rows::Rows;
 /// The packed byte of a pixel outside the frame (a shuffle index with its top bit set gives zero).
 pub const OUTSIDE: u8 = 0x80;
 
+/// Products of one tile of the full-precision convolutions, four along columns times four along rows.
+pub const PHASES: usize = 16;
+
 /// Pixels that one call treats at most.
 pub const CHUNK: usize = 64;
 
@@ -161,10 +164,12 @@ pub struct FloatConv<'a> {
     pub pixels: usize,
 }
 
-/// Where results go, and the shortcut that is added to them.
+/// Where results go, and what is added to them.
 pub struct Target<'a> {
     /// Shortcut `[channel][shortcut_stride]`, if the epilogue takes one.
     pub shortcut: Option<(&'a [f32], usize)>,
+    /// `[channel][addend_stride]`, added to the finished results.
+    pub addend: Option<(&'a [f32], usize)>,
     /// Results `[channel][stride]`.
     pub output: &'a mut [f32],
     /// Floats from one channel to the next.
@@ -199,11 +204,11 @@ pub struct Kernel {
     /// exactly zero.
     pub pack_words: fn(&Pack<'_>, positive: &mut [u32], nonzero: &mut [u32], word_stride: usize) -> bool,
     /// Signs packed by fours to finished outputs.
-    pub conv_bits: fn(&BitConv<'_>, &Finish, Target<'_>),
+    pub conv_bits: fn(&BitConv<'_>, &Finish, &mut Target<'_>),
     /// Signs packed in words to finished outputs.
-    pub conv_words: fn(&WordConv<'_>, &Finish, Target<'_>),
+    pub conv_words: fn(&WordConv<'_>, &Finish, &mut Target<'_>),
     /// Floats to finished outputs.
-    pub conv_float: fn(&FloatConv<'_>, &Finish, Target<'_>),
+    pub conv_float: fn(&FloatConv<'_>, &Finish, &mut Target<'_>),
     /// Everything element-wise between convolutions.
     pub rows: Rows,
 }

@@ -3,7 +3,9 @@
 
 use super::{
     Activation, BitConv, CHUNK, Epilogue, Finish, FloatConv, Kernel, OUTSIDE, Pack, Shortcut, TABLES, Tail,
-    Target, WordConv, epilogue::Form, rows,
+    Target, WordConv,
+    epilogue::{self, Form, prelu},
+    rows,
 };
 
 pub(super) const KERNEL: Kernel = Kernel {
@@ -61,7 +63,7 @@ pub(super) fn pack_words_inline(
 }
 
 #[inline(always)]
-pub(super) fn conv_words_inline(conv: &WordConv<'_>, finish: &Finish, mut target: Target<'_>) {
+pub(super) fn conv_words_inline(conv: &WordConv<'_>, finish: &Finish, target: &mut Target<'_>) {
     conv.check();
     let words = conv.words();
     let mut total = [(conv.channels * conv.taps.len()) as u32; CHUNK];
@@ -100,12 +102,12 @@ pub(super) fn conv_words_inline(conv: &WordConv<'_>, finish: &Finish, mut target
             sums.iter_mut()
                 .zip(total.iter().zip(counts))
                 .for_each(|(s, (&t, &c))| *s = t as i16 - 2 * c as i16);
-            finish_row(&sums[..conv.pixels], finish, 4 * block + i, &mut target);
+            finish_row(&sums[..conv.pixels], finish, 4 * block + i, target);
         }
     }
 }
 
-fn conv_bits(conv: &BitConv<'_>, finish: &Finish, mut target: Target<'_>) {
+fn conv_bits(conv: &BitConv<'_>, finish: &Finish, target: &mut Target<'_>) {
     let seen = if conv.grouped { 1 } else { conv.groups };
     let mut sums = [[0i16; CHUNK]; 4];
     for (block, codes) in conv.codes.chunks_exact(4 * seen * conv.taps.len()).enumerate() {
@@ -137,12 +139,12 @@ fn conv_bits(conv: &BitConv<'_>, finish: &Finish, mut target: Target<'_>) {
             if conv.negative.is_some() {
                 sums.iter_mut().for_each(|s| *s /= 2);
             }
-            finish_row(&sums[..conv.pixels], finish, 4 * block + i, &mut target);
+            finish_row(&sums[..conv.pixels], finish, 4 * block + i, target);
         }
     }
 }
 
-fn conv_float(conv: &FloatConv<'_>, finish: &Finish, mut target: Target<'_>) {
+fn conv_float(conv: &FloatConv<'_>, finish: &Finish, target: &mut Target<'_>) {
     let seen = if conv.grouped { 4 } else { conv.channels };
     let mut sums = [[0f32; CHUNK]; 4];
     for (block, weights) in conv.weights.chunks_exact(4 * seen * conv.taps.len()).enumerate() {
@@ -159,14 +161,9 @@ fn conv_float(conv: &FloatConv<'_>, finish: &Finish, mut target: Target<'_>) {
             }
         }
         for (i, sums) in sums.iter().enumerate() {
-            finish_row(&sums[..conv.pixels], finish, 4 * block + i, &mut target);
+            finish_row(&sums[..conv.pixels], finish, 4 * block + i, target);
         }
     }
-}
-
-#[inline(always)]
-fn prelu(v: f32, slope: f32) -> f32 {
-    if v > 0.0 { v } else { v * slope }
 }
 
 /// Turns the sums of one output channel into its results.
@@ -183,12 +180,12 @@ pub(super) fn finish_row<S: Copy + Into<f32>>(
         Shortcut::None => None,
         _ => target.shortcut.map(|(data, stride)| &data[channel * stride..][..n]),
     };
-    let [scale, shift, slope, after, before2, slope2, after2, _] = finish.channels[channel];
-    let unit = |s: S, r: f32| prelu(s.into() * scale + shift, slope) + after + r;
+    let numbers = &finish.channels[channel];
+    let unit = |s: S, r: f32| epilogue::activation(s.into(), numbers) + r;
     match (finish.form, shortcut) {
         (Form::Affine, _) => {
             for i in 0..n {
-                out[i] = sums[i].into() * scale + shift;
+                out[i] = sums[i].into() * numbers[0] + numbers[1];
             }
         }
         (Form::Prelu, Some(r)) => {
@@ -203,10 +200,13 @@ pub(super) fn finish_row<S: Copy + Into<f32>>(
         }
         (Form::PreluTail, Some(r)) => {
             for i in 0..n {
-                out[i] = prelu(unit(sums[i], r[i]) + before2, slope2) + after2;
+                out[i] = epilogue::tail(unit(sums[i], r[i]), numbers);
             }
         }
         _ => finish_in_steps(sums, &finish.epilogue, channel, shortcut, out),
+    }
+    if let Some((addend, stride)) = target.addend {
+        out.iter_mut().zip(&addend[channel * stride..]).for_each(|(o, a)| *o += a);
     }
 }
 

@@ -24,10 +24,13 @@ pub struct Rows {
         width: usize,
         blend: &mut [f32],
     ),
-    /// Winograd's F(2, 3) between rows: four input rows `d` to `d0 − d2`, `d1 + d2`, `d2 − d1`, `d1 − d3`.
-    pub transform: fn(rows: [&[f32]; 4], phases: [&mut [f32]; 4]),
-    /// And back: products `m` to `m0 + m1 + m2` and `m1 − m2 − m3`.
-    pub combine: fn(products: [&[f32]; 4], rows: [&mut [f32]; 2]),
+    /// Winograd's F(2, 3) between four rows and between neighbouring pixels, for pairs of pixels: rows begin one
+    /// pixel before the first pair and end one behind the last. Phase `4·vertical + horizontal` lies at that multiple of
+    /// `phase_stride` in `phases`.
+    pub transform: fn(rows: &[&[f32]; 4], phases: &mut [f32], phase_stride: usize),
+    /// And back: products in the same order to pixels of two rows, as many as each is long, with the shortcut added.
+    pub combine:
+        fn(products: &[f32], phase_stride: usize, shortcut: Option<&[&[f32]; 2]>, rows: &mut [&mut [f32]; 2]),
 }
 
 /// Two passes over 32 pixels at a time, variance with divisor n, ε = 1e-5.
@@ -117,26 +120,39 @@ pub(super) fn double(
 }
 
 #[inline(always)]
-pub(super) fn transform(rows: [&[f32]; 4], phases: [&mut [f32]; 4]) {
-    let width = phases[0].len();
-    let [d0, d1, d2, d3] = rows.map(|row| &row[..width]);
-    let [p0, p1, p2, p3] = phases.map(|phase| &mut phase[..width]);
-    for i in 0..width {
-        p0[i] = d0[i] - d2[i];
-        p1[i] = d1[i] + d2[i];
-        p2[i] = d2[i] - d1[i];
-        p3[i] = d1[i] - d3[i];
+pub(super) fn transform(rows: &[&[f32]; 4], phases: &mut [f32], phase_stride: usize) {
+    let pairs = rows[0].len() / 2 - 1;
+    let differences = |[a, b, c, d]: [f32; 4]| [a - c, b + c, c - b, b - d];
+    for j in 0..pairs {
+        let split = rows.map(|row| differences(std::array::from_fn(|i| row[2 * j + i])));
+        for k in 0..4 {
+            for (v, value) in differences(split.map(|row| row[k])).into_iter().enumerate() {
+                phases[(4 * v + k) * phase_stride + j] = value;
+            }
+        }
     }
 }
 
 #[inline(always)]
-pub(super) fn combine(products: [&[f32]; 4], rows: [&mut [f32]; 2]) {
-    let pixels = rows[0].len();
-    let [m0, m1, m2, m3] = products.map(|m| &m[..pixels]);
-    let [a, b] = rows.map(|row| &mut row[..pixels]);
-    for i in 0..pixels {
-        a[i] = m0[i] + m1[i] + m2[i];
-        b[i] = m1[i] - m2[i] - m3[i];
+pub(super) fn combine(
+    products: &[f32],
+    phase_stride: usize,
+    shortcut: Option<&[&[f32]; 2]>,
+    rows: &mut [&mut [f32]; 2],
+) {
+    let pairs = rows.iter().map(|row| row.len().div_ceil(2)).max().unwrap_or(0);
+    let sums = |[a, b, c, d]: [f32; 4]| [a + b + c, b - c - d];
+    for j in 0..pairs {
+        let joined: [[f32; 2]; 4] =
+            std::array::from_fn(|v| sums(std::array::from_fn(|k| products[(4 * v + k) * phase_stride + j])));
+        for parity in 0..2 {
+            let at = 2 * j + parity;
+            for (r, value) in sums(joined.map(|pair| pair[parity])).into_iter().enumerate() {
+                if let Some(out) = rows[r].get_mut(at) {
+                    *out = shortcut.map_or(value, |shortcut| value + shortcut[r][at]);
+                }
+            }
+        }
     }
 }
 
@@ -180,13 +196,18 @@ macro_rules! compile_rows {
             }
 
             #[target_feature(enable = $features)]
-            fn transform(rows: [&[f32]; 4], phases: [&mut [f32]; 4]) {
-                rows::transform(rows, phases);
+            fn transform(rows: &[&[f32]; 4], phases: &mut [f32], phase_stride: usize) {
+                rows::transform(rows, phases, phase_stride);
             }
 
             #[target_feature(enable = $features)]
-            fn combine(products: [&[f32]; 4], rows: [&mut [f32]; 2]) {
-                rows::combine(products, rows);
+            fn combine(
+                products: &[f32],
+                phase_stride: usize,
+                shortcut: Option<&[&[f32]; 2]>,
+                rows: &mut [&mut [f32]; 2],
+            ) {
+                rows::combine(products, phase_stride, shortcut, rows);
             }
 
             rows::Rows {
@@ -201,9 +222,9 @@ macro_rules! compile_rows {
                 // SAFETY: as above.
                 double: |r, s, out, out_stride, w, b| unsafe { double(r, s, out, out_stride, w, b) },
                 // SAFETY: as above.
-                transform: |r, p| unsafe { transform(r, p) },
+                transform: |r, p, stride| unsafe { transform(r, p, stride) },
                 // SAFETY: as above.
-                combine: |p, r| unsafe { combine(p, r) },
+                combine: |p, stride, s, r| unsafe { combine(p, stride, s, r) },
             }
         };
     };
@@ -232,21 +253,5 @@ mod tests {
         let mut out = vec![0.0; 2];
         average([&[1.0, 2.0, 3.0, 4.0], &[5.0, 6.0, 7.0, 8.0]], 4, &mut out, 2, 2);
         assert_eq!(out, [3.5, 5.5]);
-    }
-
-    /// Two outputs of a 3-tap filter from four inputs.
-    #[test]
-    fn transforms_make_a_filter() {
-        let (d, g) = ([0.3, -1.2, 0.7, 2.0], [0.5, 0.25, -1.0]);
-        let mut t = [[0.0; 1]; 4];
-        let [a, b, c, e] = &mut t;
-        transform([&d[0..1], &d[1..2], &d[2..3], &d[3..4]], [a, b, c, e]);
-        let outer = 0.5 * (g[0] + g[2]);
-        let weights = [g[0], outer + 0.5 * g[1], outer - 0.5 * g[1], g[2]];
-        let m: [[f32; 1]; 4] = std::array::from_fn(|i| [t[i][0] * weights[i]]);
-        let (mut x, mut y) = ([0.0], [0.0]);
-        combine([&m[0], &m[1], &m[2], &m[3]], [&mut x, &mut y]);
-        let direct = |i: usize| d[i] * g[0] + d[i + 1] * g[1] + d[i + 2] * g[2];
-        assert!((x[0] - direct(0)).abs() < 1e-6 && (y[0] - direct(1)).abs() < 1e-6, "{x:?} {y:?}");
     }
 }

@@ -6,25 +6,26 @@ use super::finish::{Output, for_form};
 use crate::kernels::{CHUNK, Finish, FloatConv, Target};
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq,avx2,fma")]
-pub(super) fn conv_float(conv: &FloatConv<'_>, finish: &Finish, target: Target<'_>) {
+pub(super) fn conv_float(conv: &FloatConv<'_>, finish: &Finish, target: &mut Target<'_>) {
     assert!(conv.pixels == 32 || conv.pixels == CHUNK);
     let reach =
         conv.taps.iter().max().unwrap_or(&0) + (conv.channels - 1) * conv.channel_stride + conv.pixels;
     assert!(reach <= conv.input.len());
-    let mut output = Output::new(finish, target, conv.outputs, conv.pixels);
-    let (form, output) = (output.form(), &mut output);
+    let output = Output::new(finish, target, conv.outputs, conv.pixels);
+    let form = output.form();
     // SAFETY: all places read lie below `reach`.
     unsafe {
         match conv.pixels {
-            32 => for_form!(form, multiply, (conv, output), 2),
-            _ => for_form!(form, multiply, (conv, output), 4),
+            32 => for_form!(form, multiply, (conv, &output), 2),
+            _ => for_form!(form, multiply, (conv, &output), 4),
         }
     }
 }
 
 /// All output channels over `16·VECTORS` pixels, four at a time.
 #[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq,avx2,fma")]
-unsafe fn multiply<const FORM: u8, const VECTORS: usize>(conv: &FloatConv<'_>, output: &mut Output<'_>) {
+unsafe fn multiply<const FORM: u8, const VECTORS: usize>(conv: &FloatConv<'_>, output: &Output<'_>) {
+    let output = *output;
     let seen = if conv.grouped { 4 } else { conv.channels };
     let blocks = conv.weights.chunks_exact(4 * seen * conv.taps.len()).take(conv.outputs / 4);
     for (block, weights) in blocks.enumerate() {
@@ -51,7 +52,7 @@ unsafe fn multiply<const FORM: u8, const VECTORS: usize>(conv: &FloatConv<'_>, o
                 }
             }
             for o in 0..4 {
-                output.row::<FORM, VECTORS>(acc[o], 4 * block + o);
+                output.row::<FORM, VECTORS, false>(acc[o], 4 * block + o);
             }
         }
     }
