@@ -5,6 +5,7 @@ mod crate_graph;
 mod engines;
 mod lift;
 mod pipeline;
+mod printing;
 mod stream;
 mod tools;
 mod util;

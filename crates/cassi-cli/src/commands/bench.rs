@@ -10,6 +10,7 @@ use cassi_optics::{SdCassi, mask};
 
 use super::{Outcome, quality};
 use crate::context::Context;
+use crate::output::print_line;
 use crate::registry;
 
 /// The plain reference, timed by the same run where Python has numpy.
@@ -63,11 +64,11 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         rows.extend(gap_tv(&args.python, args.repeat.min(5), context)?);
     }
     if context.json {
-        context.print_json(&serde_json::json!({ "threads": rayon::current_num_threads(), "rows": rows }));
+        context.print_json(&serde_json::json!({ "threads": rayon::current_num_threads(), "rows": rows }))?;
     } else {
-        println!("{} threads", rayon::current_num_threads());
+        print_line!("{} threads", rayon::current_num_threads())?;
         for row in &rows {
-            println!("{:<34} {:>10.3} ms   {}", row.name, row.milliseconds, row.comparison);
+            print_line!("{:<34} {:>10.3} ms   {}", row.name, row.milliseconds, row.comparison)?;
         }
     }
     Ok(Outcome::Done)

@@ -89,7 +89,7 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     }
     if context.json {
         let kind = format!("{kind:?}").to_lowercase();
-        context.print_json(&serde_json::json!({ "output": args.output, "kind": kind }));
+        context.print_json(&serde_json::json!({ "output": args.output, "kind": kind }))?;
     } else {
         context.say(format!("{}: written", args.output.display()));
     }

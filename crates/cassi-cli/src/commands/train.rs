@@ -46,9 +46,10 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let report = train(&config, &args.output, &options, &mut |event| screen.show(event))?;
     if context.json {
         context.print_json(&serde_json::json!({
-            "steps": report.steps, "seconds": report.seconds, "samples": report.samples, "weights": report.weights,
-        }));
-    } else {
+            "steps": report.steps, "seconds": report.seconds, "samples": report.samples, "finished": report.finished,
+            "weights": report.weights,
+        }))?;
+    } else if stopped.is_none() {
         context.say(format!(
             "{}: {} steps, {} samples, {:.0} s",
             report.weights.display(),
