@@ -111,9 +111,9 @@ fn run_network(args: &RunArgs, context: &Context) -> anyhow::Result<Outcome> {
     let name = args.instrument.as_deref().or(weights.instrument()).unwrap_or("standard");
     let instrument = inputs::instrument_by_name(name)?;
     weights.check(&args.method, &instrument)?;
-    let input = cassi_io::read_array(&source)?.value;
+    let input = inputs::array(&source, context)?.value;
     let mask = match &args.mask {
-        Some(file) => Some(cassi_io::read_array(&Source::parse(file))?.value),
+        Some(file) => Some(inputs::array(&Source::parse(file), context)?.value),
         None => None,
     };
     let network = Network::load(&args.method, &weights, &args.engine, &instrument, shift)?;
