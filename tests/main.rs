@@ -8,5 +8,7 @@ mod pipeline;
 mod printing;
 mod stream;
 mod tools;
+#[cfg(all(feature = "torch", unix))]
+mod training;
 mod util;
 mod weights;

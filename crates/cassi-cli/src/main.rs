@@ -5,12 +5,13 @@
 //! provenance), [`output`] (standard output and error), [`inputs`] (files and instruments), [`registry`] (methods by
 //! name), [`weights`] (those that ship, and those that are named) and [`engine`] (who computes).
 //!
-//! Exit codes: 0 done; 1 a check or some jobs failed; 2 bad input or usage.
+//! Exit codes: 0 done; 1 a check or some jobs failed; 2 bad input or usage. A training that was
+//! interrupted ends by that signal, which a shell shows as 128 and its number.
 
 #![allow(rustdoc::broken_intra_doc_links)] // arguments' doc comments are help texts, where brackets are brackets
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))] // files are opened by cassi-io alone
-
 #![warn(clippy::print_stdout, clippy::print_stderr)] // `output` alone writes there
+
 mod cli;
 mod commands;
 mod config;
@@ -18,8 +19,10 @@ mod context;
 mod engine;
 mod frames;
 mod inputs;
-mod registry;
 mod output;
+mod registry;
+#[cfg(feature = "torch")]
+mod signals;
 #[cfg(feature = "torch")]
 mod torch;
 mod weights;
@@ -48,6 +51,8 @@ fn main() -> ExitCode {
     match commands::run(cli.command, &context) {
         Ok(commands::Outcome::Done) => ExitCode::SUCCESS,
         Ok(commands::Outcome::CheckFailed) => ExitCode::from(1),
+        #[cfg(feature = "torch")]
+        Ok(commands::Outcome::Stopped(signal)) => signals::end_by(signal),
         Err(error) => fail(&error),
     }
 }
