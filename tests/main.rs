@@ -5,7 +5,10 @@ mod crate_graph;
 mod engines;
 mod lift;
 mod pipeline;
+mod printing;
 mod stream;
 mod tools;
+#[cfg(all(feature = "torch", unix))]
+mod training;
 mod util;
 mod weights;

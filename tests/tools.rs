@@ -1,6 +1,11 @@
 //! The smaller commands: info, convert, render, mask, instrument, methods, datasets, completions, config.
 
-use crate::util::{Scratch, cassi, json, output};
+use std::path::Path;
+
+use cassi_core::{NamedTensors, Tensor};
+use cassi_io::TensorPrecision;
+
+use crate::util::{Scratch, cassi, json, output, refused, shared, write_weights};
 
 #[test]
 fn methods_tell_what_is_there_and_what_is_missing() {
@@ -29,6 +34,56 @@ fn conversion_between_any_two_formats_keeps_the_cube() {
     }
     let scores = json(&["evaluate", "--truth", &first, "--estimate", &before]);
     assert_eq!(scores["rmse"], 0.0, "{scores}");
+}
+
+#[test]
+fn a_variable_is_picked_from_every_format_that_holds_several() {
+    let scratch = Scratch::new();
+    let tensor = |shape: &[usize], first: u8| {
+        let count: usize = shape.iter().product();
+        Tensor::new(shape.to_vec(), (0..count).map(|i| f32::from(first) + i as f32).collect()).unwrap()
+    };
+    let all = NamedTensors::from_iter([
+        ("first.weight".to_string(), tensor(&[2, 3], 0)),
+        ("first.bias".to_string(), tensor(&[3], 40)),
+        ("second".to_string(), tensor(&[2, 3], 80)),
+    ]);
+    let picked = |file: &str, name: &str| {
+        let out = scratch.file("picked.npy");
+        output(&["convert", &format!("{file}:{name}"), &out]);
+        cassi_io::read_array(&cassi_io::Source::parse(&out)).unwrap().value
+    };
+    for extension in ["safetensors", "npz", "mat", "h5"] {
+        let file = scratch.file(&format!("several.{extension}"));
+        match extension {
+            "safetensors" => drop(write_weights(&file, &all, TensorPrecision::F32)),
+            _ => cassi_io::write_arrays(Path::new(&file), &all, &Default::default()).unwrap(),
+        }
+        for name in ["first.weight", "second"] {
+            let (array, expected) = (picked(&file, name), all.get(name).unwrap());
+            assert_eq!(array.shape(), expected.shape, "{file}");
+            assert!(array.iter().eq(&expected.data), "{file}: {name}: {array}");
+        }
+        let out = scratch.file("none.npy");
+        let nearest =
+            "no variable `first.weigth`; it holds, nearest first, first.weight [2, 3], first.bias [";
+        refused(&["convert", &format!("{file}:first.weigth"), &out], &[nearest, "second [2, 3]"]);
+        refused(&["convert", &file, &out], &["cannot tell which variable", "first.weight", "second"]);
+        assert!(!Path::new(&out).exists());
+        // Of weights, the one alone.
+        let one = scratch.file("one.safetensors");
+        output(&["convert", &format!("{file}:second"), &one]);
+        let names: Vec<_> =
+            cassi_io::read_tensors(Path::new(&one)).unwrap().iter().map(|(n, _)| n.to_string()).collect();
+        assert_eq!(names, ["second"], "{file}");
+    }
+    let Some(shared) = shared() else { return };
+    let checkpoint = shared.join("weights/bisrnet_sim.pth").to_str().unwrap().to_string();
+    let tensors = cassi_io::read_tensors(Path::new(&checkpoint)).unwrap();
+    let (name, expected) = tensors.iter().last().unwrap();
+    assert!(picked(&checkpoint, name).iter().eq(&expected.data), "{name}");
+    let missing = format!("{checkpoint}:{}", &name[..name.len() - 1]);
+    refused(&["convert", &missing, &scratch.file("none.npy")], &[&format!("nearest first, {name} [")]);
 }
 
 #[test]

@@ -31,6 +31,9 @@ pub(crate) enum Outcome {
     Done,
     /// The command did its work, and what it checked is not right.
     CheckFailed,
+    /// A signal ended it early, with everything saved that is needed to go on.
+    #[cfg(feature = "torch")]
+    Stopped(i32),
 }
 
 /// What `cassi` can do.

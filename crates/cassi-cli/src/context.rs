@@ -9,6 +9,7 @@ use cassi_core::{Control, Observer, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::Common;
+use crate::output;
 
 /// The surroundings of one run.
 pub(crate) struct Context {
@@ -43,7 +44,7 @@ impl Context {
     /// A line for the user, on standard error, unless `--quiet`.
     pub(crate) fn say(&self, line: impl AsRef<str>) {
         if !self.quiet {
-            eprintln!("{}", line.as_ref());
+            output::message(line.as_ref());
         }
     }
 
@@ -60,7 +61,7 @@ impl Context {
     /// A line for those who asked for more, with `--verbose`.
     pub(crate) fn detail(&self, line: impl AsRef<str>) {
         if self.verbose {
-            eprintln!("{}", line.as_ref());
+            output::message(line.as_ref());
         }
     }
 
@@ -95,8 +96,11 @@ impl Context {
     }
 
     /// Prints a JSON value on standard output.
-    pub(crate) fn print_json(&self, value: &serde_json::Value) {
-        println!("{}", serde_json::to_string_pretty(value).expect("JSON without odd keys"));
+    ///
+    /// # Errors
+    /// If the system refuses the write.
+    pub(crate) fn print_json(&self, value: &serde_json::Value) -> anyhow::Result<()> {
+        output::result(serde_json::to_string_pretty(value).expect("JSON without odd keys"))
     }
 }
 
@@ -120,11 +124,11 @@ impl Steps {
             bar.set_position(done as u64);
         } else if !self.quiet && self.last_line.elapsed() > LINE_EVERY {
             self.last_line = Instant::now();
-            eprintln!(
+            output::message(format_args!(
                 "{}: {done}/{all} after {:.0} s{detail}",
                 self.what,
                 self.started.elapsed().as_secs_f64()
-            );
+            ));
         }
     }
 }
@@ -151,14 +155,4 @@ pub(crate) fn peak_memory_mb() -> Option<f64> {
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib * 1024.0 / 1e6)
-}
-
-/// Rust ignores SIGPIPE, which turns a closed pipe into a panic of `println!`; tools are expected to end instead.
-#[allow(unsafe_code)] // foreign call: the C library's `signal`
-pub(crate) fn restore_default_sigpipe() {
-    #[cfg(unix)]
-    // SAFETY: called first in main, before any thread exists; SIG_DFL is a valid handler.
-    unsafe {
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-    }
 }

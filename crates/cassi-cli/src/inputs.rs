@@ -4,9 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use cassi_core::{Cube, InstrumentDescription, Mask, ShapeError, Snapshot, Tensor, Wavelengths};
-use cassi_io::{MaskFile, Metadata, ReadOptions, Source};
+use cassi_core::{
+    Cube, InstrumentDescription, Mask, NamedTensors, ShapeError, Snapshot, Tensor, Wavelengths,
+};
+use cassi_io::{IoError, Loaded, MaskFile, Metadata, ReadOptions, Source};
 use cassi_optics::{RecognisedMask, mask, recognise_mask};
+use ndarray::ArrayD;
 
 use crate::config::nearest;
 use crate::context::Context;
@@ -49,6 +52,49 @@ pub(crate) fn parse_wavelengths(text: &str) -> anyhow::Result<Wavelengths> {
     Ok(Wavelengths::new(text.split(',').map(number).collect::<Result<_, _>>()?)?)
 }
 
+/// What was read, its notes said; or, where the file has no variable of the name asked for, an error that names those
+/// it has, the nearest in spelling first.
+fn read<T>(loaded: Result<Loaded<T>, IoError>, context: &Context) -> anyhow::Result<Loaded<T>> {
+    /// More names than these help nobody.
+    const NAMES: usize = 12;
+    match loaded {
+        Ok(loaded) => {
+            context.say_all(&loaded.notes);
+            Ok(loaded)
+        }
+        Err(IoError::NoVariable { path, name, .. }) => {
+            let mut variables = cassi_io::inspect(&path)?.variables;
+            variables.sort_by_key(|variable| strsim::damerau_levenshtein(&name, &variable.name));
+            let mut names: Vec<String> = (variables.iter().take(NAMES))
+                .map(|variable| match variable.name.as_str() {
+                    "" => format!("an array without a name {:?}", variable.shape),
+                    name => format!("{name} {:?}", variable.shape),
+                })
+                .collect();
+            if variables.len() > NAMES {
+                names.push(format!("{} more (see `cassi info`)", variables.len() - NAMES));
+            }
+            bail!("{}: no variable `{name}`; it holds, nearest first, {}", path.display(), names.join(", "))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Any array of numbers from `FILE[:VARIABLE]` as it is stored.
+pub(crate) fn array(source: &Source, context: &Context) -> anyhow::Result<Loaded<ArrayD<f32>>> {
+    read(cassi_io::read_array(source), context)
+}
+
+/// All arrays of numbers in a file by name, or the one that was named.
+pub(crate) fn tensors(source: &Source, context: &Context) -> anyhow::Result<NamedTensors> {
+    if source.variable.is_none() {
+        return Ok(cassi_io::read_tensors(&source.path)?);
+    }
+    let loaded = array(source, context)?;
+    let tensor = Tensor::new(loaded.value.shape().to_vec(), loaded.value.into_iter().collect())?;
+    Ok(NamedTensors::from_iter([(loaded.variable, tensor)]))
+}
+
 /// A cube from `FILE[:VARIABLE]`, with what its file says of itself.
 pub(crate) fn cube(
     text: &str,
@@ -56,16 +102,14 @@ pub(crate) fn cube(
     context: &Context,
 ) -> anyhow::Result<(Cube, Metadata, PathBuf)> {
     let source = Source::parse(text);
-    let loaded = cassi_io::read_cube(&source, &axes.to_read_options()?)?;
-    context.say_all(&loaded.notes);
+    let loaded = read(cassi_io::read_cube(&source, &axes.to_read_options()?), context)?;
     Ok((loaded.value, loaded.metadata, source.path))
 }
 
 /// A snapshot from `FILE[:VARIABLE]`.
 pub(crate) fn snapshot(text: &str, context: &Context) -> anyhow::Result<(Snapshot, Metadata, PathBuf)> {
     let source = Source::parse(text);
-    let loaded = cassi_io::read_snapshot(&source)?;
-    context.say_all(&loaded.notes);
+    let loaded = read(cassi_io::read_snapshot(&source), context)?;
     Ok((loaded.value, loaded.metadata, source.path))
 }
 
@@ -148,8 +192,7 @@ pub(crate) fn mask_file(
     context: &Context,
 ) -> anyhow::Result<(RecognisedMask, PathBuf)> {
     let source = Source::parse(text);
-    let loaded = cassi_io::read_mask(&source, &ReadOptions::default())?;
-    context.say_all(&loaded.notes);
+    let loaded = read(cassi_io::read_mask(&source, &ReadOptions::default()), context)?;
     let tensor = match loaded.value {
         MaskFile::Plain(mask) => Tensor::new(mask.shape().to_vec(), mask.as_slice().to_vec())?,
         MaskFile::Bands(bands) => Tensor::new(bands.shape().to_vec(), bands.iter().copied().collect())?,
@@ -236,7 +279,7 @@ pub(crate) fn has_extension(path: &Path, extensions: &[&str]) -> bool {
 /// What a file holds, judged by its variables: a checkpoint, the field's names, else the number of axes.
 pub(crate) fn kind_of(source: &Source) -> anyhow::Result<Kind> {
     if has_extension(&source.path, &["safetensors", "pth", "pt"]) {
-        return Ok(Kind::Tensors);
+        return Ok(if source.variable.is_some() { Kind::Array } else { Kind::Tensors });
     }
     let info = cassi_io::inspect(&source.path)?;
     let numeric: Vec<_> = info.variables.iter().filter(|v| v.range.is_some()).collect();
@@ -259,6 +302,8 @@ pub(crate) fn kind_of(source: &Source) -> anyhow::Result<Kind> {
     match numeric.iter().filter(|v| wanted.is_none_or(|name| v.name == name)).map(|v| v.shape.len()).max() {
         Some(3) => Ok(Kind::Cube),
         Some(_) => Ok(Kind::Array),
+        // Whoever reads it says that it is not there, or no numbers.
+        None if wanted.is_some() => Ok(Kind::Array),
         None => bail!("{}: holds no numeric variable; see `cassi info`", source.path.display()),
     }
 }

@@ -3,6 +3,8 @@
 
 mod train_common;
 
+use std::sync::atomic::Ordering;
+
 use cassi_core::{NamedTensors, Tensor as HostTensor, card::WeightsCard};
 use cassi_nets::arch::{Layout, Options, Shape, build};
 use cassi_nets::train::{Event, RunOptions, TrainConfig, TrainError, run};
@@ -147,6 +149,22 @@ fn a_killed_training_ends_with_the_same_weights() {
             cassi_io::read_tensors(&whole.join("tiny.safetensors")).expect("weights")
         );
     }
+    // Interrupted once step 2 is written: the step under way is finished and written, too.
+    let interrupted = folder.path().join("interrupted");
+    let interruptible = options(None);
+    let report = run(&config, &interrupted, &interruptible, &mut |event| {
+        if let Event::Checkpoint { .. } = event {
+            interruptible.interrupt.store(true, Ordering::Relaxed);
+        }
+    });
+    let report = report.expect("started");
+    assert_eq!((report.steps, report.finished), (3, false));
+    let mut resumed = false;
+    let report = run(&config, &interrupted, &options(None), &mut |event| {
+        resumed |= matches!(event, Event::Note(text) if text == "resumed at step 3 of 11");
+    });
+    assert_eq!((report.expect("resumed").finished, resumed), (true, true));
+    assert_eq!(weights_of(&interrupted), weights_of(&whole));
     let card = cassi_io::read_text(&whole.join("tiny.toml")).expect("a card");
     let card: WeightsCard = toml::from_str(&card).expect("a card");
     assert_eq!(card.sha256, cassi_io::sha256_file(&whole.join("tiny.safetensors")).expect("hashed"));

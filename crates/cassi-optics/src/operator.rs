@@ -9,14 +9,14 @@ use cassi_core::{CodedShear, InstrumentDescription, LinearOperator, Mask, elemen
 use ndarray::{ArrayViewMut3, Axis};
 use rayon::prelude::*;
 
-use crate::kernels::{self, GROUP, Kernel, Window};
+use crate::kernels::{self, AHEAD_IN_CACHE, AHEAD_IN_MEMORY, GROUP, Kernel, Window};
 
 /// Detector floats that one task works on: with its mask rows they stay in the first-level cache while the bands
 /// pass by. Longer blocks cost the adjoint of a 256x256x28 cube up to two fifths of its speed on a Zen 5.
 const BLOCK: usize = 2560;
 
-/// Cubes of more bytes than this are taken to exceed the last-level cache: the adjoint then streams past all caches,
-/// which spares reading the lines that it overwrites. Of those that fit, the next pass finds the cube in the cache.
+/// Cubes of more bytes than this are taken to exceed the last-level cache: the forward pass then asks for their lines
+/// earlier, and the adjoint streams past all caches, which spares reading those that it overwrites. Of those that fit, the next pass finds the cube in the cache.
 const STREAM_ABOVE: usize = 16 << 20;
 
 /// A single-disperser camera with integer dispersion: the exact operator and its exact adjoint.
@@ -112,6 +112,7 @@ impl LinearOperator for SdCassi {
         self.assert_lengths(x.len(), y.len());
         let ([bands, rows, columns], width) = (self.domain, self.range[1]);
         let block = self.block_rows();
+        let ahead = if size_of_val(x) > STREAM_ABOVE { AHEAD_IN_MEMORY } else { AHEAD_IN_CACHE };
         let masks = self.mask.as_slice().par_chunks(block * columns);
         y.par_chunks_mut(block * width).zip(masks).enumerate().for_each(|(task, (y, mask))| {
             y.fill(0.0);
@@ -119,7 +120,7 @@ impl LinearOperator for SdCassi {
             let grouped = bands / GROUP * GROUP;
             for first in (0..grouped).step_by(GROUP) {
                 let x = std::array::from_fn(|k| plane(first + k));
-                (self.kernel.accumulate_group)(self.window(first), self.step, y, mask, x);
+                (self.kernel.accumulate_group)(self.window(first), self.step, ahead, y, mask, x);
             }
             for band in grouped..bands {
                 (self.kernel.accumulate)(self.window(band), y, mask, plane(band));

@@ -110,7 +110,7 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         let rows: Vec<_> = (written.rows.iter())
             .map(|row| serde_json::json!({ "scene": row.scene, "method": row.method, "scores": row.scores }))
             .collect();
-        context.print_json(&serde_json::json!({ "files": written.files, "rows": rows }));
+        context.print_json(&serde_json::json!({ "files": written.files, "rows": rows }))?;
     } else {
         context.say(format!("{}: {} files, open report.html", args.output.display(), written.files.len()));
     }

@@ -48,7 +48,7 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let size = SizeReport::of(&packed)?;
     cassi_io::write_bytes(&args.output, &packed)?;
     if context.json {
-        context.print_json(&serde_json::to_value(&size)?);
+        context.print_json(&serde_json::to_value(&size)?)?;
     } else {
         let kib = |bytes: usize| bytes as f64 / 1024.0;
         context.say(format!(

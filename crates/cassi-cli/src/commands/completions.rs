@@ -1,5 +1,6 @@
 //! `cassi completions`: shell completions and man pages from the command line's own description.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::CommandFactory;
@@ -7,6 +8,7 @@ use clap::CommandFactory;
 use super::Outcome;
 use crate::cli::Cli;
 use crate::context::Context;
+use crate::output;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -24,7 +26,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     if let Some(shell) = args.shell {
-        clap_complete::generate(shell, &mut Cli::command(), "cassi", &mut std::io::stdout());
+        // Into memory first: its generator takes no refused write for an answer.
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "cassi", &mut script);
+        output::with_stdout(|out| out.write_all(&script))?;
     }
     if let Some(folder) = args.man {
         let mut root = Cli::command();
@@ -38,7 +43,7 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         }
         if context.json {
             let names: Vec<_> = pages.iter().map(|(name, _)| format!("{name}.1")).collect();
-            context.print_json(&serde_json::json!({ "folder": folder, "pages": names }));
+            context.print_json(&serde_json::json!({ "folder": folder, "pages": names }))?;
         } else {
             context.say(format!("{}: {} man pages", folder.display(), pages.len()));
         }

@@ -19,6 +19,7 @@ Examples:
   cassi convert scene01.mat:img scene01.npy
   cassi convert mask_3d_shift.mat mask.npy --as mask
   cassi convert bisrnet.pth bisrnet.safetensors
+  cassi convert bisrnet.pth:conv_in.weight conv_in.npy
   cassi convert runs/mst-s/mst-s.safetensors weights/mst-s.safetensors --half     (the card comes along)
   cassi convert balloons.h5 balloons28.h5 --bands benchmark")]
 pub(crate) struct Args {
@@ -48,7 +49,11 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let kind = match args.kind {
         Some(kind) => kind,
         None if has_extension(&args.output, &["safetensors"]) => Kind::Tensors,
-        None => inputs::kind_of(&source)?,
+        None => match inputs::kind_of(&source)? {
+            // A file for one array takes the one that was named, or the only one.
+            Kind::Tensors if has_extension(&args.output, &["npy", "png"]) => Kind::Array,
+            kind => kind,
+        },
     };
     if args.half && !(kind == Kind::Tensors && has_extension(&args.output, &["safetensors"])) {
         bail!("--half is for weights written as .safetensors");
@@ -75,21 +80,22 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             cassi_io::write_mask(&args.output, &found.mask, &Metadata { provenance, ..Metadata::default() })?;
         }
         Kind::Array => {
-            let loaded = cassi_io::read_array(&source)?;
-            context.say_all(&loaded.notes);
+            let loaded = inputs::array(&source, context)?;
             let metadata = Metadata { provenance, ..loaded.metadata };
             cassi_io::write_array(&args.output, &loaded.variable, loaded.value.view(), &metadata)?;
         }
         Kind::Tensors => {
-            let tensors = cassi_io::read_tensors(&source.path)?;
+            let tensors = inputs::tensors(&source, context)?;
             let precision = if args.half { TensorPrecision::F16 } else { TensorPrecision::F32 };
             write_tensors(&args.output, &tensors, precision, provenance)?;
-            carry_card(&source.path, &args.output)?;
+            if source.variable.is_none() {
+                carry_card(&source.path, &args.output)?;
+            }
         }
     }
     if context.json {
         let kind = format!("{kind:?}").to_lowercase();
-        context.print_json(&serde_json::json!({ "output": args.output, "kind": kind }));
+        context.print_json(&serde_json::json!({ "output": args.output, "kind": kind }))?;
     } else {
         context.say(format!("{}: written", args.output.display()));
     }

@@ -6,6 +6,7 @@ use cassi_io::{ReadOptions, Source};
 
 use super::Outcome;
 use crate::context::Context;
+use crate::output::print_line;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -131,15 +132,15 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             let sets: Vec<_> = (SETS.iter())
                 .map(|s| serde_json::json!({ "folder": s.folder, "what": s.what, "source": s.source }))
                 .collect();
-            context.print_json(&serde_json::Value::Array(sets));
+            context.print_json(&serde_json::Value::Array(sets))?;
             return Ok(Outcome::Done);
         }
         for set in SETS {
-            println!("datasets/{}\n    {}\n    {}", set.folder, set.what, set.source);
+            print_line!("datasets/{}\n    {}\n    {}", set.folder, set.what, set.source)?;
             for files in set.files {
                 let (first, last) = files.numbers;
                 let numbers = if last > 0 { format!("   ({first} to {last})") } else { String::new() };
-                println!("    {}{numbers}", files.pattern);
+                print_line!("    {}{numbers}", files.pattern)?;
             }
         }
         return Ok(Outcome::Done);
@@ -149,14 +150,17 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     }
     let findings: Vec<Finding> = SETS.iter().map(|set| check(set, &root.join(set.folder), full)).collect();
     if context.json {
-        context.print_json(&serde_json::to_value(&findings)?);
+        context.print_json(&serde_json::to_value(&findings)?)?;
     } else {
         for finding in &findings {
-            println!(
+            print_line!(
                 "{:<16} {:<8} {} of {} files",
-                finding.set, finding.state, finding.present, finding.expected
-            );
-            finding.problems.iter().for_each(|problem| println!("    {problem}"));
+                finding.set,
+                finding.state,
+                finding.present,
+                finding.expected
+            )?;
+            finding.problems.iter().try_for_each(|problem| print_line!("    {problem}"))?;
         }
     }
     let broken = findings.iter().any(|finding| !finding.problems.is_empty());

@@ -89,7 +89,7 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let written = write_comparison(&args.output, &comparisons, &CompareOptions::default())?;
     let page = args.output.join("report.html");
     if context.json {
-        context.print_json(&serde_json::json!({ "report": page, "files": written.files }));
+        context.print_json(&serde_json::json!({ "report": page, "files": written.files }))?;
         return Ok(Outcome::Done);
     }
     for row in &written.rows {

@@ -6,6 +6,7 @@ use cassi_core::metrics::Scores;
 use super::Outcome;
 use crate::context::Context;
 use crate::inputs::{self, AxisOptions};
+use crate::output::print_line;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -47,15 +48,15 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     }
     let scores = Scores::compute(&truth, &estimate)?;
     if context.json {
-        context.print_json(&serde_json::to_value(&scores)?);
+        context.print_json(&serde_json::to_value(&scores)?)?;
         return Ok(Outcome::Done);
     }
-    print_scores(&scores);
+    print_scores(&scores)?;
     Ok(Outcome::Done)
 }
 
 /// One line a figure, under the names of `--json`.
-fn print_scores(scores: &Scores) {
+fn print_scores(scores: &Scores) -> anyhow::Result<()> {
     let lines = [
         ("psnr_unit_peak", scores.psnr_unit_peak, "dB"),
         ("psnr_mst", scores.psnr_mst, "dB"),
@@ -71,11 +72,11 @@ fn print_scores(scores: &Scores) {
         ("ergas_matlab", scores.ergas_matlab, ""),
     ];
     for (name, value, unit) in lines {
-        println!("{}", format!("{name:<18} {value:>9.4} {unit}").trim_end());
+        print_line!("{}", format!("{name:<18} {value:>9.4} {unit}").trim_end())?;
     }
     let (low, high) = scores
         .psnr_unit_peak_per_band
         .iter()
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &v| (low.min(v), high.max(v)));
-    println!("psnr_unit_peak by band: {low:.2} to {high:.2} dB; all bands with --json");
+    print_line!("psnr_unit_peak by band: {low:.2} to {high:.2} dB; all bands with --json")
 }

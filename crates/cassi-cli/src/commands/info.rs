@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::Outcome;
 use crate::context::Context;
+use crate::output::print_line;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -25,7 +26,7 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             all.push(serde_json::json!({ "file": file, "info": info }));
             continue;
         }
-        println!("{}: {}", file.display(), info.format);
+        print_line!("{}: {}", file.display(), info.format)?;
         let width = info.variables.iter().map(|v| v.name.len()).max().unwrap_or(0).min(60);
         for variable in &info.variables {
             let shape = variable.shape.iter().map(usize::to_string).collect::<Vec<_>>().join(" x ");
@@ -36,20 +37,20 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
                 0 => range,
                 n => format!("{range}, {n} not finite"),
             };
-            println!("  {:<width$}  {:<8} {shape}{range}{note}", variable.name, variable.class);
+            print_line!("  {:<width$}  {:<8} {shape}{range}{note}", variable.name, variable.class)?;
         }
         for (name, value) in &info.attributes {
-            println!("  @{name} = {value}");
+            print_line!("  @{name} = {value}")?;
         }
         if let Some(instrument) = &info.metadata.instrument {
-            println!("  instrument:\n{}", indent(instrument));
+            print_line!("  instrument:\n{}", indent(instrument))?;
         }
         if let Some(provenance) = &info.metadata.provenance {
-            println!("  provenance:\n{}", indent(&serde_json::to_string_pretty(provenance)?));
+            print_line!("  provenance:\n{}", indent(&serde_json::to_string_pretty(provenance)?))?;
         }
     }
     if context.json {
-        context.print_json(&serde_json::Value::Array(all));
+        context.print_json(&serde_json::Value::Array(all))?;
     }
     Ok(Outcome::Done)
 }

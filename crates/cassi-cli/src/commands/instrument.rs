@@ -5,6 +5,7 @@ use cassi_optics::{MaskConvention, RecognisedMask, explain, mask};
 use super::Outcome;
 use crate::context::Context;
 use crate::inputs;
+use crate::output::print_line;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -65,20 +66,20 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         Action::List => {
             let all: Vec<_> = cassi_optics::builtin_names().filter_map(cassi_optics::builtin).collect();
             if context.json {
-                context.print_json(&serde_json::to_value(&all)?);
+                context.print_json(&serde_json::to_value(&all)?)?;
                 return Ok(Outcome::Done);
             }
             for description in &all {
-                println!("{:<12} {}", description.name, description.summary);
+                print_line!("{:<12} {}", description.name, description.summary)?;
             }
             Ok(Outcome::Done)
         }
         Action::Show { instrument } => {
             let description = inputs::instrument_by_name(&instrument)?;
             if context.json {
-                context.print_json(&serde_json::to_value(&description)?);
+                context.print_json(&serde_json::to_value(&description)?)?;
             } else {
-                print!("{}", cassi_optics::to_toml(&description));
+                print_line!("{}", cassi_optics::to_toml(&description).trim_end())?;
             }
             Ok(Outcome::Done)
         }
@@ -127,14 +128,14 @@ fn explain_it(
         if let Some(target) = &target {
             json["voxel"] = serde_json::to_value(target)?;
         }
-        context.print_json(&json);
+        context.print_json(&json)?;
     } else {
-        println!("{explanation}");
+        print_line!("{explanation}")?;
         if let Some(sources) = &sources {
-            println!("{sources}");
+            print_line!("{sources}")?;
         }
         if let Some(target) = &target {
-            println!("{target}");
+            print_line!("{target}")?;
         }
     }
     Ok(if passes { Outcome::Done } else { Outcome::CheckFailed })

@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use super::Outcome;
 use crate::context::Context;
 use crate::inputs::{self, has_extension};
+use crate::output;
 
 /// Mean error of a rendered cube against its photograph, in code values of 255, from which on a lift has failed.
 const WORST_ERROR: f64 = 2.0;
@@ -98,10 +99,10 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
                 Err((photo, error)) => {
                     let error = format!("{error:#}");
                     let place = photo.display().to_string();
-                    eprintln!(
+                    output::message(format_args!(
                         "error: {}",
                         if error.contains(&place) { error.clone() } else { format!("{place}: {error}") }
-                    );
+                    ));
                     failed.push((photo, error));
                 }
             }
@@ -114,7 +115,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         bail!("none of {} photographs could be lifted", photos.len());
     }
     pack.finish()?;
-    Ok(report(args, &packed, &failed, context))
+    report(args, &packed, &failed, context)
 }
 
 /// A photograph itself, or those in a folder and the folders in it, by name.
@@ -192,7 +193,12 @@ fn add(pack: &mut CubePack, lifted: Lifted, context: &Context) -> anyhow::Result
     Ok(Packed { photo, name, rows, columns, error })
 }
 
-fn report(args: &Args, packed: &[Packed], failed: &[(PathBuf, String)], context: &Context) -> Outcome {
+fn report(
+    args: &Args,
+    packed: &[Packed],
+    failed: &[(PathBuf, String)],
+    context: &Context,
+) -> anyhow::Result<Outcome> {
     let mean = packed.iter().map(|p| p.error).sum::<f64>() / packed.len() as f64;
     let worst = packed.iter().max_by(|a, b| a.error.total_cmp(&b.error)).expect("some are packed");
     if context.json {
@@ -210,7 +216,7 @@ fn report(args: &Args, packed: &[Packed], failed: &[(PathBuf, String)], context:
             .collect();
         context.print_json(&serde_json::json!({
             "output": args.output, "cubes": cubes, "failed": failures, "mean_error_of_255": mean,
-        }));
+        }))?;
     } else {
         context.say(format!(
             "{}: {} photographs, mean error {mean:.2} of 255, at most {:.2} ({})",
@@ -223,5 +229,5 @@ fn report(args: &Args, packed: &[Packed], failed: &[(PathBuf, String)], context:
     for p in packed.iter().filter(|p| p.error >= WORST_ERROR) {
         context.say(format!("{}: its cube does not render to it ({:.2} of 255)", p.photo.display(), p.error));
     }
-    if failed.is_empty() && worst.error < WORST_ERROR { Outcome::Done } else { Outcome::CheckFailed }
+    Ok(if failed.is_empty() && worst.error < WORST_ERROR { Outcome::Done } else { Outcome::CheckFailed })
 }

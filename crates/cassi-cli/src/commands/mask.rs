@@ -7,6 +7,7 @@ use cassi_optics::mask::{Grey, MaskCard, MaskRecipe, shipped_card, shipped_names
 
 use super::Outcome;
 use crate::context::Context;
+use crate::output::print_line;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -95,7 +96,7 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             let card_path = output.with_extension("toml");
             cassi_io::write_bytes(&card_path, card.to_toml().as_bytes())?;
             if context.json {
-                context.print_json(&serde_json::to_value(&card)?);
+                context.print_json(&serde_json::to_value(&card)?)?;
             } else {
                 context.say(format!(
                     "{}: {rows}x{columns}, throughput {:.3}; card {}",
@@ -108,15 +109,18 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         Action::List => {
             let cards = shipped_names().map(shipped_card).collect::<Result<Vec<_>, _>>()?;
             if context.json {
-                context.print_json(&serde_json::to_value(&cards)?);
+                context.print_json(&serde_json::to_value(&cards)?)?;
                 return Ok(Outcome::Done);
             }
             for card in &cards {
                 let hash = card.sha256.get(..12).unwrap_or(&card.sha256);
-                println!(
+                print_line!(
                     "{:<16} {}x{}  throughput {:.3}  sha256 {hash}...",
-                    card.name, card.rows, card.columns, card.throughput
-                );
+                    card.name,
+                    card.rows,
+                    card.columns,
+                    card.throughput
+                )?;
             }
         }
     }

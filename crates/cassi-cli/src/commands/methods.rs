@@ -2,6 +2,7 @@
 
 use super::Outcome;
 use crate::context::Context;
+use crate::output::print_line;
 use crate::registry::{self, family_name};
 use crate::weights::{self, Entry};
 
@@ -57,40 +58,43 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
                 "source": m.source, "reason": m.reason,
             })
         }));
-        context.print_json(&serde_json::Value::Array(all));
+        context.print_json(&serde_json::Value::Array(all))?;
         return Ok(Outcome::Done);
     }
     for card in &cards {
-        println!("{:<12} {:<15} {}", card.name, family_name(card.family), card.summary);
-        println!("{:<28} {}", "", card.source);
+        print_line!("{:<12} {:<15} {}", card.name, family_name(card.family), card.summary)?;
+        print_line!("{:<28} {}", "", card.source)?;
         if let Some(weights) = &card.weights {
-            println!("{:<28} weights: {weights}", "");
+            print_line!("{:<28} weights: {weights}", "")?;
         }
         for p in &card.parameters {
-            println!("{:<28} --set {}={:<8} {}", "", p.name, p.default, p.meaning);
+            print_line!("{:<28} --set {}={:<8} {}", "", p.name, p.default, p.meaning)?;
         }
     }
     for n in &networks {
-        println!("{:<12} {:<15} {}", n.name, family_name(n.family), n.summary);
-        println!("{:<28} {}", "", n.source);
+        print_line!("{:<12} {:<15} {}", n.name, family_name(n.family), n.summary)?;
+        print_line!("{:<28} {}", "", n.source)?;
         let mut none = true;
         for Entry { card, place } in weights_of(n.name) {
             none = false;
             let score = (card.metrics.as_ref())
                 .map(|m| format!(", psnr_unit_peak {:.2} on {} scenes", m.mean.psnr_unit_peak, m.scenes.len()))
                 .unwrap_or_default();
-            println!(
+            print_line!(
                 "{:<28} weights: {} for `{}`, {}{score} ({place})",
-                "", card.name, card.instrument, card.mask
-            );
+                "",
+                card.name,
+                card.instrument,
+                card.mask
+            )?;
         }
         if none {
-            println!("{:<28} weights: none here; pass a checkpoint with --weights FILE", "");
+            print_line!("{:<28} weights: none here; pass a checkpoint with --weights FILE", "")?;
         }
     }
     for m in &missing {
-        println!("{:<12} {:<15} missing: {}", m.name, family_name(m.family), m.reason);
-        println!("{:<28} {}", "", m.source);
+        print_line!("{:<12} {:<15} missing: {}", m.name, family_name(m.family), m.reason)?;
+        print_line!("{:<28} {}", "", m.source)?;
     }
     Ok(Outcome::Done)
 }

@@ -12,6 +12,7 @@ use ndarray::{Array3, Array4, ArrayD, ArrayViewD, Axis, Ix2, Ix3};
 use super::Outcome;
 use crate::context::Context;
 use crate::engine::{Engine, EngineOptions};
+use crate::output::print_line;
 use crate::weights::Weights;
 use crate::{inputs, registry};
 
@@ -110,9 +111,9 @@ fn run_network(args: &RunArgs, context: &Context) -> anyhow::Result<Outcome> {
     let name = args.instrument.as_deref().or(weights.instrument()).unwrap_or("standard");
     let instrument = inputs::instrument_by_name(name)?;
     weights.check(&args.method, &instrument)?;
-    let input = cassi_io::read_array(&source)?.value;
+    let input = inputs::array(&source, context)?.value;
     let mask = match &args.mask {
-        Some(file) => Some(cassi_io::read_array(&Source::parse(file))?.value),
+        Some(file) => Some(inputs::array(&Source::parse(file), context)?.value),
         None => None,
     };
     let network = Network::load(&args.method, &weights, &args.engine, &instrument, shift)?;
@@ -125,7 +126,7 @@ fn run_network(args: &RunArgs, context: &Context) -> anyhow::Result<Outcome> {
     let all: Array4<f32> = ndarray::concatenate(Axis(0), &views)?;
     cassi_io::write_array(&args.output, "output", all.view().into_dyn(), &Metadata::default())?;
     if context.json {
-        context.print_json(&serde_json::json!({ "output": args.output, "shape": all.shape() }));
+        context.print_json(&serde_json::json!({ "output": args.output, "shape": all.shape() }))?;
     } else {
         context.say(format!("{}: {:?}", args.output.display(), all.shape()));
     }
@@ -175,11 +176,11 @@ fn list(method: &str, instrument: &InstrumentDescription, context: &Context) -> 
     if context.json {
         let all: Vec<_> =
             tensors.iter().map(|(name, shape)| serde_json::json!({ "name": name, "shape": shape })).collect();
-        context.print_json(&serde_json::Value::Array(all));
+        context.print_json(&serde_json::Value::Array(all))?;
         return Ok(Outcome::Done);
     }
     for (name, shape) in &tensors {
-        println!("{name:<64} {shape:?}");
+        print_line!("{name:<64} {shape:?}")?;
     }
     Ok(Outcome::Done)
 }

@@ -14,6 +14,7 @@ use cassi_scene::{Kind, SceneRecipe};
 use crate::context::Context;
 use crate::engine::EngineOptions;
 use crate::inputs::{self, AxisOptions};
+use crate::output;
 use crate::registry::{self, Request};
 use crate::weights::Weights;
 
@@ -91,7 +92,7 @@ pub(crate) fn run(options: &Options, context: &Context) -> anyhow::Result<()> {
         results.extend(under_mask(mask, &methods, &scenes, &instrument, cards, context)?);
     }
     if context.json {
-        context.print_json(&serde_json::to_value(&results)?);
+        context.print_json(&serde_json::to_value(&results)?)?;
         return Ok(());
     }
     let text = document(&results, &instrument.name, options.group.as_deref(), &context.command_line());
@@ -100,7 +101,7 @@ pub(crate) fn run(options: &Options, context: &Context) -> anyhow::Result<()> {
             cassi_io::write_bytes(path, text.as_bytes())?;
             context.say(format!("results: {}", path.display()));
         }
-        None => print!("{text}"),
+        None => output::result(text.trim_end())?,
     }
     Ok(())
 }

@@ -186,7 +186,7 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             "shape": result.cube.shape(),
             "instrument": instrument.name,
             "notes": result.notes,
-        }));
+        }))?;
     } else {
         let residual = result.residual.map(|r| format!(", residual {r:.2e}")).unwrap_or_default();
         let [bands, rows, columns] = result.cube.shape();

@@ -88,7 +88,7 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     if context.json {
         context.print_json(&serde_json::json!({
             "output": args.output, "width": picture.width, "height": picture.height, "scaling": said,
-        }));
+        }))?;
     } else {
         context.say(format!(
             "{}: {}x{} pixels; {said}",

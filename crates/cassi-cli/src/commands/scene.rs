@@ -9,6 +9,7 @@ use cassi_scene::{Kind, SceneRecipe};
 use super::Outcome;
 use crate::context::Context;
 use crate::inputs;
+use crate::output::print_line;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -57,9 +58,9 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         Action::Lift(args) => return super::lift::run(&args, context),
         Action::List => {
             if context.json {
-                context.print_json(&serde_json::json!(Kind::ALL.map(Kind::name)));
+                context.print_json(&serde_json::json!(Kind::ALL.map(Kind::name)))?;
             } else {
-                Kind::ALL.iter().for_each(|kind| println!("{}", kind.name()));
+                Kind::ALL.iter().try_for_each(|kind| print_line!("{}", kind.name()))?;
             }
             return Ok(Outcome::Done);
         }
@@ -78,7 +79,7 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     if context.json {
         context.print_json(&serde_json::json!({
             "output": output, "kind": kind.name(), "seed": context.seed, "shape": cube.shape(),
-        }));
+        }))?;
     } else {
         let bands = cube.bands();
         context.say(format!(

@@ -77,7 +77,7 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             "maximum": largest,
             "mask_throughput": mask.throughput(),
             "seed": context.seed,
-        }));
+        }))?;
     } else {
         context.say(format!(
             "{}: snapshot {}x{} of instrument {}, maximum {largest:.3}, noise sigma {sigma:.2e}",

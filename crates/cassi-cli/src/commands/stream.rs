@@ -13,6 +13,7 @@ use super::reconstruct::{Args, noise_level};
 use crate::context::{self, Context};
 use crate::frames::{Frame, Frames, Unreadable};
 use crate::inputs;
+use crate::output;
 use crate::registry::{self, Built, Request};
 
 /// What every frame goes through.
@@ -117,7 +118,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     if latencies.is_empty() {
         bail!("none of {} frames could be reconstructed", failures.len());
     }
-    report(&line, latencies, seconds, &failures, context);
+    report(&line, latencies, seconds, &failures, context)?;
     Ok(if failures.is_empty() { Outcome::Done } else { Outcome::CheckFailed })
 }
 
@@ -127,7 +128,7 @@ fn fail(failures: &mut Vec<Failure>, index: usize, unreadable: &Unreadable) {
     let error = format!("{error:#}");
     // Errors of files name the file themselves.
     let place = if error.contains(name) { String::new() } else { format!(" ({name})") };
-    eprintln!("error: frame {index}{place}: {error}");
+    output::message(format_args!("error: frame {index}{place}: {error}"));
     failures.push(Failure { index, name: name.clone(), error });
 }
 
@@ -177,7 +178,13 @@ fn percentile(sorted: &[f64], fraction: f64) -> f64 {
     sorted[rank.clamp(1, sorted.len()) - 1]
 }
 
-fn report(line: &Line<'_>, mut latencies: Vec<f64>, seconds: f64, failures: &[Failure], context: &Context) {
+fn report(
+    line: &Line<'_>,
+    mut latencies: Vec<f64>,
+    seconds: f64,
+    failures: &[Failure],
+    context: &Context,
+) -> anyhow::Result<()> {
     latencies.sort_by(f64::total_cmp);
     let frames = latencies.len();
     let rate = frames as f64 / seconds.max(f64::MIN_POSITIVE);
@@ -198,8 +205,8 @@ fn report(line: &Line<'_>, mut latencies: Vec<f64>, seconds: f64, failures: &[Fa
             "frames_per_second": rate,
             "latency_ms": { "p50": p50, "p90": p90, "p99": p99, "max": max },
             "peak_memory_mb": context::peak_memory_mb(),
-        }));
-        return;
+        }))?;
+        return Ok(());
     }
     context.say(format!(
         "{}: {frames} frames in {seconds:.2} s, {rate:.2} frames a second with reading and writing",
@@ -211,6 +218,7 @@ fn report(line: &Line<'_>, mut latencies: Vec<f64>, seconds: f64, failures: &[Fa
     if !failures.is_empty() {
         context.say(format!("{} frames failed", failures.len()));
     }
+    Ok(())
 }
 
 #[cfg(test)]

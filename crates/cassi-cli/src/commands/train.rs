@@ -7,6 +7,7 @@ use cassi_nets::train::{Event, RunOptions, TrainConfig, run as train, validate::
 
 use super::Outcome;
 use crate::context::Context;
+use crate::signals;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -15,6 +16,8 @@ Examples:
   cassi train experiments/train/mst-s.toml -o runs/mst-s            (again: resumes from the last checkpoint)
   cassi train experiments/train/bisrnet.toml --continue weights.safetensors -o runs/bisrnet
   cassi train experiments/train/mst-s.toml --device cuda -o runs/mst-s-gpu
+
+Ctrl-C (or SIGTERM) ends a training after its step, with a checkpoint; a second one at once.
 
 docs/training.md describes the configuration and the recipes.")]
 pub(crate) struct Args {
@@ -40,15 +43,18 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         device: args.device,
         threads: rayon::current_num_threads(),
         continue_from: args.continue_from,
+        interrupt: signals::stop_flag(),
         ..RunOptions::default()
     };
     let mut screen = Screen { context, live: std::io::stderr().is_terminal(), on_progress: false };
     let report = train(&config, &args.output, &options, &mut |event| screen.show(event))?;
+    let stopped = signals::caught().filter(|_| !report.finished);
     if context.json {
         context.print_json(&serde_json::json!({
-            "steps": report.steps, "seconds": report.seconds, "samples": report.samples, "weights": report.weights,
-        }));
-    } else {
+            "steps": report.steps, "seconds": report.seconds, "samples": report.samples, "finished": report.finished,
+            "weights": report.weights,
+        }))?;
+    } else if stopped.is_none() {
         context.say(format!(
             "{}: {} steps, {} samples, {:.0} s",
             report.weights.display(),
@@ -57,7 +63,14 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             report.seconds
         ));
     }
-    Ok(Outcome::Done)
+    let Some(signal) = stopped else { return Ok(Outcome::Done) };
+    context.say(format!(
+        "stopped after step {} of {}: the same command goes on from the checkpoint in {}",
+        report.steps,
+        config.steps,
+        args.output.display()
+    ));
+    Ok(Outcome::Stopped(signal))
 }
 
 /// Messages; on a terminal progress is one line that is written again and again, elsewhere lines like others.

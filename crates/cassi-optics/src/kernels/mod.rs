@@ -12,10 +12,11 @@ pub(crate) mod x86;
 /// detector row is read and written once for all of them. 7 bands are as good, 2 and 14 slower.
 pub(crate) const GROUP: usize = 4;
 
-/// How far ahead the forward pass asks for each stream, in floats: the hardware's own prefetch starts anew with every
-/// block and band. On a Zen 5 with two threads, asking for nothing is a third slower at 1024x1024x28, and twice as far
-/// ahead a tenth slower there and at 256x256x28.
-pub(crate) const AHEAD: usize = 512;
+/// How far ahead the forward pass asks for each stream, in floats, of cubes in the caches and in memory: the hardware's
+/// own prefetch starts anew with every block and band. On a Zen 5 with two threads, asking for nothing is a fifth slower
+/// at 1024x1024x28, as far from the caches as from memory an eighth slower at 256x256x28.
+pub(crate) const AHEAD_IN_CACHE: usize = 128;
+pub(crate) const AHEAD_IN_MEMORY: usize = 512;
 
 /// Where band `b` of a block of rows lies on the detector.
 #[derive(Debug, Clone, Copy)]
@@ -36,8 +37,9 @@ pub(crate) struct Kernel {
     pub(crate) available: fn() -> bool,
     /// `y[r, offset + c] += mask[r, c] · x[r, c]`.
     pub(crate) accumulate: fn(Window, &mut [f32], &[f32], &[f32]),
-    /// The same for band `b + k` of [`GROUP`] neighbours at `offset + k · step`, in the order of k.
-    pub(crate) accumulate_group: fn(Window, usize, &mut [f32], &[f32], [&[f32]; GROUP]),
+    /// The same for band `b + k` of [`GROUP`] neighbours at `offset + k · step`, in the order of k: after the window `step`,
+    /// then how many floats ahead to ask for.
+    pub(crate) accumulate_group: fn(Window, usize, usize, &mut [f32], &[f32], [&[f32]; GROUP]),
     /// `x[r, c] = mask[r, c] · y[r, offset + c]`.
     pub(crate) spread: fn(Window, &mut [f32], &[f32], &[f32]),
     /// The same through stores that bypass the caches, for cubes that do not fit into them.
@@ -89,14 +91,15 @@ mod tests {
                         out
                     };
                     assert_eq!(forward(kernel), forward(&portable::KERNEL), "{}: {window:?}", kernel.name);
-                    for step in [0, 1, 2, 5] {
+                    for step in [0, 1, 2, 5, 6, 20] {
                         let window = Window { width: window.width + (GROUP - 1) * step, ..window };
+                        // Planes that begin anywhere in a cache line, not all at the same place.
                         let planes: [Vec<f32>; GROUP] =
-                            std::array::from_fn(|k| draw(&format!("x{k}"), rows * columns));
+                            std::array::from_fn(|k| draw(&format!("x{k}"), shift + k + rows * columns));
                         let mut grouped = draw("y", rows * window.width);
                         let mut single = grouped.clone();
-                        let x = planes.each_ref().map(Vec::as_slice);
-                        (kernel.accumulate_group)(window, step, &mut grouped, &mask, x);
+                        let x: [&[f32]; GROUP] = std::array::from_fn(|k| &planes[k][shift + k..]);
+                        (kernel.accumulate_group)(window, step, AHEAD_IN_MEMORY, &mut grouped, &mask, x);
                         for (k, x) in x.into_iter().enumerate() {
                             let window = Window { offset: window.offset + k * step, ..window };
                             (portable::KERNEL.accumulate)(window, &mut single, &mask, x);

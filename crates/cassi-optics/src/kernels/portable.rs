@@ -1,6 +1,6 @@
 //! The specification of the kernels, in plain Rust; other instruction sets compile the same loops again.
 
-use super::{AHEAD, GROUP, Kernel, Window};
+use super::{GROUP, Kernel, Window};
 
 /// Floats of a cache line.
 const LINE: usize = 16;
@@ -9,7 +9,7 @@ pub(crate) const KERNEL: Kernel = Kernel {
     name: "portable",
     available: || true,
     accumulate: |window, y, mask, x| accumulate(window, y, mask, x),
-    accumulate_group: |window, step, y, mask, x| accumulate_group(window, step, y, mask, x),
+    accumulate_group: |window, step, ahead, y, mask, x| accumulate_group(window, step, ahead, y, mask, x),
     spread: |window, x, mask, y| spread(window, x, mask, y),
     spread_streaming: |window, x, mask, y| spread(window, x, mask, y),
 };
@@ -24,7 +24,14 @@ pub(super) fn accumulate(window: Window, y: &mut [f32], mask: &[f32], x: &[f32])
 }
 
 #[inline(always)]
-pub(super) fn accumulate_group(window: Window, step: usize, y: &mut [f32], mask: &[f32], x: [&[f32]; GROUP]) {
+pub(super) fn accumulate_group(
+    window: Window,
+    step: usize,
+    ahead: usize,
+    y: &mut [f32],
+    mask: &[f32],
+    x: [&[f32]; GROUP],
+) {
     let Window { columns, width, offset } = window;
     let reach = (GROUP - 1) * step;
     if columns <= reach {
@@ -50,7 +57,7 @@ pub(super) fn accumulate_group(window: Window, step: usize, y: &mut [f32], mask:
         for (i, line) in lines.iter_mut().enumerate() {
             let (at, mut sums) = (i * LINE, *line);
             for k in 0..GROUP {
-                fetch_ahead(x_middle[k].as_ptr().wrapping_add(at + AHEAD));
+                fetch_ahead(x_middle[k].as_ptr().wrapping_add(at + ahead));
                 let (m, x) = (&m[k][at..at + LINE], &x_middle[k][at..at + LINE]);
                 for c in 0..LINE {
                     sums[c] += m[c] * x[c];

@@ -1,19 +1,25 @@
 //! The kernels for AVX2 and AVX-512: the portable loops compiled for wider vectors, and a streaming adjoint.
 
 use std::arch::x86_64::{
-    __mmask16, _MM_HINT_T0, _mm_prefetch, _mm_sfence, _mm_stream_si32, _mm256_loadu_ps, _mm256_mul_ps,
-    _mm256_stream_ps, _mm512_add_ps, _mm512_loadu_ps, _mm512_mask_add_ps, _mm512_mask_storeu_ps,
-    _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_storeu_ps,
+    __m512, __m512i, __mmask16, _MM_HINT_T0, _mm_prefetch, _mm_sfence, _mm_stream_si32, _mm256_loadu_ps,
+    _mm256_mul_ps, _mm256_stream_ps, _mm512_add_epi32, _mm512_add_ps, _mm512_cmplt_epu32_mask,
+    _mm512_loadu_ps, _mm512_mask_add_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_mul_ps,
+    _mm512_permutex2var_ps, _mm512_set1_epi32, _mm512_setr_epi32, _mm512_setzero_ps, _mm512_storeu_ps,
 };
 
-use super::{AHEAD, GROUP, Kernel, Window, portable};
+use super::{GROUP, Kernel, Window, portable};
+
+/// Singles of an AVX-512 vector, which is a cache line long.
+const LANES: usize = 16;
 
 pub(crate) const AVX2: Kernel = Kernel {
     name: "avx2",
     available: || is_x86_feature_detected!("avx2"),
     // SAFETY (all four): dispatch enters a kernel only after `available` said that the CPU has AVX2.
     accumulate: |window, y, mask, x| unsafe { accumulate_avx2(window, y, mask, x) },
-    accumulate_group: |window, step, y, mask, x| unsafe { accumulate_group_avx2(window, step, y, mask, x) },
+    accumulate_group: |window, step, ahead, y, mask, x| unsafe {
+        accumulate_group_avx2(window, step, ahead, y, mask, x)
+    },
     spread: |window, x, mask, y| unsafe { spread_avx2(window, x, mask, y) },
     spread_streaming: |window, x, mask, y| unsafe { spread_streaming_avx2(window, x, mask, y) },
 };
@@ -23,7 +29,9 @@ pub(crate) const AVX512: Kernel = Kernel {
     available: || is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx2"),
     // SAFETY (all four): dispatch enters a kernel only after `available` said that the CPU has both sets.
     accumulate: |window, y, mask, x| unsafe { accumulate_avx512(window, y, mask, x) },
-    accumulate_group: |window, step, y, mask, x| unsafe { accumulate_group_avx512(window, step, y, mask, x) },
+    accumulate_group: |window, step, ahead, y, mask, x| unsafe {
+        accumulate_group_avx512(window, step, ahead, y, mask, x)
+    },
     spread: |window, x, mask, y| unsafe { spread_avx512(window, x, mask, y) },
     // Streaming is bound by the write-combining buffers, which 32-byte stores already fill.
     spread_streaming: |window, x, mask, y| unsafe { spread_streaming_avx2(window, x, mask, y) },
@@ -35,8 +43,15 @@ fn accumulate_avx2(window: Window, y: &mut [f32], mask: &[f32], x: &[f32]) {
 }
 
 #[target_feature(enable = "avx2")]
-fn accumulate_group_avx2(window: Window, step: usize, y: &mut [f32], mask: &[f32], x: [&[f32]; GROUP]) {
-    portable::accumulate_group(window, step, y, mask, x);
+fn accumulate_group_avx2(
+    window: Window,
+    step: usize,
+    ahead: usize,
+    y: &mut [f32],
+    mask: &[f32],
+    x: [&[f32]; GROUP],
+) {
+    portable::accumulate_group(window, step, ahead, y, mask, x);
 }
 
 #[target_feature(enable = "avx2")]
@@ -49,57 +64,86 @@ fn accumulate_avx512(window: Window, y: &mut [f32], mask: &[f32], x: &[f32]) {
     portable::accumulate(window, y, mask, x);
 }
 
-/// All bands of the group a vector at a time, those that do not reach over the whole vector through masks: the portable
-/// loop adds their edges one band after another, which for 256 columns takes as long as the rest.
+/// All bands of the group a vector at a time. Cube and mask are loaded where the cube's cache lines begin, and the
+/// products shifted to their detector columns in registers: one load of the mask serves all bands, and none but the
+/// detector's reaches over two lines, each of which would cost as much as two loads. Vectors at the ends of a row go
+/// through masks.
 #[target_feature(enable = "avx512f")]
-fn accumulate_group_avx512(window: Window, step: usize, y: &mut [f32], mask: &[f32], x: [&[f32]; GROUP]) {
-    const LANES: usize = 16;
+fn accumulate_group_avx512(
+    window: Window,
+    step: usize,
+    ahead: usize,
+    y: &mut [f32],
+    mask: &[f32],
+    x: [&[f32]; GROUP],
+) {
     let Window { columns, width, offset } = window;
-    let reach = columns + (GROUP - 1) * step;
+    let span = (GROUP - 1) * step;
+    // A shifted vector is made of two neighbours.
+    if span > LANES {
+        return portable::accumulate_group(window, step, ahead, y, mask, x);
+    }
+    let reach = columns + span;
+    let lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    let moved = |from: __m512i, by: isize| _mm512_add_epi32(from, _mm512_set1_epi32(by as i32));
+    // Lanes of the pair (before, here) that band k brings to the detector vector here.
+    let pick: [__m512i; GROUP] = std::array::from_fn(|k| moved(lane, (LANES - k * step) as isize));
+    // Places from 0 to below an end; negative ones are large without their sign.
+    let below = |place: __m512i, end: usize| -> __mmask16 {
+        _mm512_cmplt_epu32_mask(place, _mm512_set1_epi32(end as i32))
+    };
     let rows = y.chunks_exact_mut(width).zip(mask.chunks_exact(columns)).enumerate();
     for (row, (y, mask)) in rows {
-        let y = &mut y[offset..offset + reach];
-        let x = x.map(|x| &x[row * columns..][..columns]);
-        // Vectors that all bands of the group cover whole; those before and after reach over an edge of some band.
-        let whole = ((GROUP - 1) * step).next_multiple_of(LANES)..(columns + 1).saturating_sub(LANES);
-        for at in (0..reach).step_by(LANES) {
-            // SAFETY: only lanes below the length of `y` are read and written, and below that of `mask` and `x` read;
-            // masked lanes are not touched, so their addresses need not exist. Prefetches touch nothing.
+        let y = y[offset..offset + reach].as_mut_ptr();
+        let mask = mask.as_ptr();
+        let x = x.map(|x| x[row * columns..][..columns].as_ptr());
+        let mut before = [_mm512_setzero_ps(); GROUP];
+        let end_of_row = |at: isize, before: &mut [__m512; GROUP]| {
+            let column = moved(lane, at);
+            let (read, written) = (below(column, columns), below(column, reach));
+            // SAFETY: lanes outside of `mask`, `x` and `y` are masked off and not touched, so their addresses need not
+            // exist. Prefetches touch nothing.
             unsafe {
-                let place = y.as_mut_ptr().add(at);
-                if whole.contains(&at) {
-                    let mut sum = _mm512_loadu_ps(place);
-                    for (k, x) in x.iter().enumerate() {
-                        let start = at - k * step;
-                        _mm_prefetch::<_MM_HINT_T0>(x.as_ptr().wrapping_add(start + AHEAD).cast());
-                        let (m, x) = (mask.as_ptr().add(start), x.as_ptr().add(start));
-                        sum = _mm512_add_ps(sum, _mm512_mul_ps(_mm512_loadu_ps(m), _mm512_loadu_ps(x)));
-                    }
-                    _mm512_storeu_ps(place, sum);
-                    continue;
+                let m = _mm512_maskz_loadu_ps(read, mask.wrapping_offset(at));
+                let mut sum = _mm512_maskz_loadu_ps(written, y.wrapping_offset(at));
+                for k in 0..GROUP {
+                    let x = x[k].wrapping_offset(at);
+                    _mm_prefetch::<_MM_HINT_T0>(x.wrapping_add(ahead).cast());
+                    let here = _mm512_mul_ps(m, _mm512_maskz_loadu_ps(read, x));
+                    let reached = below(moved(column, -((k * step) as isize)), columns);
+                    let shifted = _mm512_permutex2var_ps(before[k], pick[k], here);
+                    sum = _mm512_mask_add_ps(sum, reached, sum, shifted);
+                    before[k] = here;
                 }
-                let inside = lanes_of(0, reach, at as isize);
-                let mut sum = _mm512_maskz_loadu_ps(inside, place);
-                for (k, x) in x.iter().enumerate() {
-                    let start = at as isize - (k * step) as isize;
-                    let lanes = lanes_of(0, columns, start);
-                    let (m, x) = (mask.as_ptr().wrapping_offset(start), x.as_ptr().wrapping_offset(start));
-                    _mm_prefetch::<_MM_HINT_T0>(x.wrapping_add(AHEAD).cast());
-                    let product =
-                        _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, m), _mm512_maskz_loadu_ps(lanes, x));
-                    sum = _mm512_mask_add_ps(sum, lanes, sum, product);
-                }
-                _mm512_mask_storeu_ps(place, inside, sum);
+                _mm512_mask_storeu_ps(y.wrapping_offset(at), written, sum);
             }
+        };
+        let mut at = -((x[0] as usize % (4 * LANES) / 4) as isize);
+        while at < span as isize {
+            end_of_row(at, &mut before);
+            at += LANES as isize;
+        }
+        while at + LANES as isize <= columns as isize {
+            // SAFETY: `at` is at least `span` and `at + LANES` at most `columns`, the length of `mask` and `x` and no more
+            // than `reach`, that of `y`. Prefetches touch nothing.
+            unsafe {
+                let (m, mut sum) = (_mm512_loadu_ps(mask.offset(at)), _mm512_loadu_ps(y.offset(at)));
+                for k in 0..GROUP {
+                    let x = x[k].offset(at);
+                    _mm_prefetch::<_MM_HINT_T0>(x.wrapping_add(ahead).cast());
+                    let here = _mm512_mul_ps(m, _mm512_loadu_ps(x));
+                    sum = _mm512_add_ps(sum, _mm512_permutex2var_ps(before[k], pick[k], here));
+                    before[k] = here;
+                }
+                _mm512_storeu_ps(y.offset(at), sum);
+            }
+            at += LANES as isize;
+        }
+        while at < reach as isize {
+            end_of_row(at, &mut before);
+            at += LANES as isize;
         }
     }
-}
-
-/// The lanes of a vector at `at` that lie from `from` to below `to`.
-#[inline(always)]
-fn lanes_of(from: isize, to: usize, at: isize) -> __mmask16 {
-    let below = |end: isize| -> u32 { (1 << (end - at).clamp(0, 16)) - 1 };
-    (below(to as isize) & !below(from)) as __mmask16
 }
 
 #[target_feature(enable = "avx512f")]

@@ -5,6 +5,7 @@
 //! vectors above: in SVG the pictures are embedded as PNG at their own resolution.
 
 mod curves;
+mod smooth;
 mod tiles;
 
 pub(crate) use curves::{psnr_curves, spectra};
@@ -23,6 +24,7 @@ use plotters::{
 };
 
 use crate::{Picture, ReportError};
+use smooth::Canvas;
 
 /// Width of every figure.
 pub(crate) const WIDTH: i32 = 1800;
@@ -82,17 +84,12 @@ fn register() {
 /// Draws a figure as PNG bytes.
 pub(crate) fn to_png<D: Drawing>(name: &str, drawing: &D) -> Result<Vec<u8>, ReportError> {
     register();
-    let mut sheet = Picture::filled(WIDTH as usize, drawing.height() as usize, [255; 3]);
-    for placed in drawing.pictures() {
-        let scaled = placed.picture.resized(placed.width as usize, placed.height as usize);
-        sheet.paste(&scaled, placed.x as usize, placed.y as usize);
-    }
-    let size = (WIDTH as u32, drawing.height() as u32);
-    let area = BitMapBackend::with_buffer(&mut sheet.rgb, size).into_drawing_area();
+    let mut canvas = Canvas::new(WIDTH as usize, drawing.height() as usize, drawing.pictures());
+    let area = canvas.backend().into_drawing_area();
     let drawn = drawing.draw(&area).and_then(|()| area.present());
     drop(area);
     drawn.map_err(|e| ReportError::Draw { figure: name.into(), reason: e.to_string() })?;
-    sheet.to_png()
+    canvas.into_picture().to_png()
 }
 
 /// Draws a figure as SVG text.
