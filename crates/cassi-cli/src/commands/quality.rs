@@ -153,8 +153,13 @@ fn under_mask(
 ) -> anyhow::Result<Vec<Result>> {
     let mut results = Vec::new();
     let size = [scenes[0].1.rows(), scenes[0].1.columns()];
-    let (mask, _) = inputs::mask(mask_file, instrument, size, context)?;
-    let mask = mask.context("an instrument with a mask")?;
+    let whole = match mask_file {
+        Some(file) => inputs::mask_file(file, instrument, context)?.0.mask,
+        None => inputs::mask(None, instrument, size, context)?.0.context("an instrument with a mask")?,
+    };
+    // A window of a larger one, as `cassi train` judges networks of an instrument whose frames are larger.
+    let (mask, note) = cassi_optics::mask::fit_to(&whole, size[0], size[1]);
+    context.say_all(note.as_slice());
     let name = match (mask_file, &instrument.default_mask) {
         (Some(file), _) => Path::new(file).file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         (None, own) => own.clone().unwrap_or_default(),
@@ -171,7 +176,7 @@ fn under_mask(
         context.say(format!("{} under {name}: {} scenes", method.label, scenes.len()));
         let result = measure(built.method.as_ref(), &name, &mask, scenes, instrument, context)?;
         if let (true, Some(file)) = (cards, method.weights) {
-            write_card(file, &mask, &result)?;
+            write_card(file, &whole, &result)?;
         }
         results.push(result);
     }
