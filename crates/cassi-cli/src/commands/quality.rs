@@ -40,9 +40,6 @@ pub(crate) struct Options {
     /// Also give the mean over the scenes whose name begins like this
     #[arg(long, value_name = "PREFIX")]
     group: Option<String>,
-    /// The instrument of all snapshots: `standard`, `tsa-real` or a TOML file
-    #[arg(long, value_name = "NAME", default_value = "standard")]
-    instrument: String,
     /// Write the figures under the first mask into the cards of the weights that --method names
     #[arg(long)]
     cards: bool,
@@ -79,7 +76,7 @@ pub(crate) fn run(options: &Options, context: &Context) -> anyhow::Result<()> {
     }
     let methods: Vec<Asked<'_>> = options.methods.iter().map(|text| asked(text)).collect();
     methods.iter().try_for_each(|method| registry::check_name(method.name))?;
-    let instrument = inputs::instrument_by_name(&options.instrument)?;
+    let instrument = inputs::instrument_by_name("standard")?;
     let mut scenes = read_scenes(folder, &instrument, context)?;
     scenes.extend((0..options.procedural).map(|i| procedural(i, &instrument)));
     let masks: Vec<Option<&str>> = match options.masks.as_slice() {
@@ -95,7 +92,7 @@ pub(crate) fn run(options: &Options, context: &Context) -> anyhow::Result<()> {
         context.print_json(&serde_json::to_value(&results)?)?;
         return Ok(());
     }
-    let text = document(&results, &instrument.name, options.group.as_deref(), &context.command_line());
+    let text = document(&results, options.group.as_deref(), &context.command_line());
     match &options.output {
         Some(path) => {
             cassi_io::write_bytes(path, text.as_bytes())?;
@@ -153,13 +150,8 @@ fn under_mask(
 ) -> anyhow::Result<Vec<Result>> {
     let mut results = Vec::new();
     let size = [scenes[0].1.rows(), scenes[0].1.columns()];
-    let whole = match mask_file {
-        Some(file) => inputs::mask_file(file, instrument, context)?.0.mask,
-        None => inputs::mask(None, instrument, size, context)?.0.context("an instrument with a mask")?,
-    };
-    // A window of a larger one, as `cassi train` judges networks of an instrument whose frames are larger.
-    let (mask, note) = cassi_optics::mask::fit_to(&whole, size[0], size[1]);
-    context.say_all(note.as_slice());
+    let (mask, _) = inputs::mask(mask_file, instrument, size, context)?;
+    let mask = mask.context("an instrument with a mask")?;
     let name = match (mask_file, &instrument.default_mask) {
         (Some(file), _) => Path::new(file).file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         (None, own) => own.clone().unwrap_or_default(),
@@ -176,7 +168,7 @@ fn under_mask(
         context.say(format!("{} under {name}: {} scenes", method.label, scenes.len()));
         let result = measure(built.method.as_ref(), &name, &mask, scenes, instrument, context)?;
         if let (true, Some(file)) = (cards, method.weights) {
-            write_card(file, &whole, &result)?;
+            write_card(file, &mask, &result)?;
         }
         results.push(result);
     }
@@ -186,6 +178,10 @@ fn under_mask(
 /// Puts the figures of weights into the card beside them, after its hash has been found right.
 fn write_card(weights: &Path, mask: &Mask, result: &Result) -> anyhow::Result<()> {
     let path = weights.with_extension("toml");
+    if !path.is_file() {
+        // Official checkpoints have none.
+        return Ok(());
+    }
     let mut card = crate::weights::read_card(&path)?;
     let scenes = measured(&result.scenes).iter().map(|(name, scores)| (name.clone(), CardScores::from(scores))).collect();
     card.metrics = Some(CardMetrics::new(cassi_optics::mask::sha256(mask), scenes));
@@ -238,9 +234,9 @@ fn mean(scenes: &[(String, Scores)], figure: impl Fn(&Scores) -> f64) -> f64 {
     scenes.iter().map(|(_, scores)| figure(scores)).sum::<f64>() / scenes.len().max(1) as f64
 }
 
-fn document(results: &[Result], instrument: &str, group: Option<&str>, command: &str) -> String {
+fn document(results: &[Result], group: Option<&str>, command: &str) -> String {
     let mut text = format!(
-        "# Results\n\nMade by `{command}`; nothing here is written by hand. Instrument `{instrument}`, noise-free snapshots, \
+        "# Results\n\nMade by `{command}`; nothing here is written by hand. Instrument `standard`, noise-free snapshots, \
          means over the scenes of the folder; `docs/metrics.md` says what each figure means.\n"
     );
     let mut masks: Vec<&str> = results.iter().map(|result| result.mask.as_str()).collect();
