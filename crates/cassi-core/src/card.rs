@@ -229,7 +229,8 @@ impl CardScores {
     }
 
     fn figures_mut(&mut self) -> [&mut f64; 7] {
-        let Self { psnr_unit_peak, psnr_mst, psnr_matlab, ssim_unit_peak, ssim_mst, ssim_matlab, sam_deg } = self;
+        let Self { psnr_unit_peak, psnr_mst, psnr_matlab, ssim_unit_peak, ssim_mst, ssim_matlab, sam_deg } =
+            self;
         [psnr_unit_peak, psnr_mst, psnr_matlab, ssim_unit_peak, ssim_mst, ssim_matlab, sam_deg]
     }
 }
@@ -314,7 +315,10 @@ mod tests {
         let score = |v: f64| CardScores { psnr_unit_peak: v, ssim_mst: v / 100.0, ..CardScores::default() };
         let scenes = BTreeMap::from([("a".to_string(), score(20.0)), ("b".to_string(), score(30.00002))]);
         let metrics = CardMetrics::new("00".into(), scenes);
-        assert_eq!(metrics.mean, CardScores { psnr_unit_peak: 25.0, ssim_mst: 0.25, ..CardScores::default() });
+        assert_eq!(
+            metrics.mean,
+            CardScores { psnr_unit_peak: 25.0, ssim_mst: 0.25, ..CardScores::default() }
+        );
         assert_eq!(CardScores::mean([].iter()), CardScores::default());
     }
 }

@@ -45,7 +45,10 @@ fn every_configuration_can_be_read() {
         let names = files.iter().filter(|file| file.extension().is_some_and(|e| e == "toml"));
         let names = names.filter_map(|file| file.file_name()?.to_str());
         let read: Vec<_> = names.map(|name| (name, config(&format!("{folder}{name}")))).collect();
-        assert!(read.iter().all(|(name, config)| **name == format!("{}.toml", config.name)), "named as the weights");
+        assert!(
+            read.iter().all(|(name, config)| **name == format!("{}.toml", config.name)),
+            "named as the weights"
+        );
         assert!(read.len() >= 5, "{folder}: {}", read.len());
     }
 }

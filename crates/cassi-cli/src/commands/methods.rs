@@ -78,7 +78,9 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         for Entry { card, place } in weights_of(n.name) {
             none = false;
             let score = (card.metrics.as_ref())
-                .map(|m| format!(", psnr_unit_peak {:.2} on {} scenes", m.mean.psnr_unit_peak, m.scenes.len()))
+                .map(|m| {
+                    format!(", psnr_unit_peak {:.2} on {} scenes", m.mean.psnr_unit_peak, m.scenes.len())
+                })
                 .unwrap_or_default();
             print_line!(
                 "{:<28} weights: {} for `{}`, {}{score} ({place})",

@@ -183,7 +183,10 @@ fn write_card(weights: &Path, mask: &Mask, result: &Result) -> anyhow::Result<()
         return Ok(());
     }
     let mut card = crate::weights::read_card(&path)?;
-    let scenes = measured(&result.scenes).iter().map(|(name, scores)| (name.clone(), CardScores::from(scores))).collect();
+    let scenes = measured(&result.scenes)
+        .iter()
+        .map(|(name, scores)| (name.clone(), CardScores::from(scores)))
+        .collect();
     card.metrics = Some(CardMetrics::new(cassi_optics::mask::sha256(mask), scenes));
     Ok(cassi_io::write_bytes(&path, toml::to_string(&card)?.as_bytes())?)
 }

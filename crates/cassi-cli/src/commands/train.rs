@@ -100,10 +100,13 @@ impl Screen<'_> {
             }
             Event::Validation { step, scores, best } => {
                 let mark = if best { " (best)" } else { "" };
-                self.context
-                    .say(format!("step {step}: validation psnr_unit_peak {:.3} dB{mark}", mean(&scores).psnr_unit_peak));
+                self.context.say(format!(
+                    "step {step}: validation psnr_unit_peak {:.3} dB{mark}",
+                    mean(&scores).psnr_unit_peak
+                ));
                 for score in &scores {
-                    self.context.detail(format!("  {:32} {:6.2} dB", score.name, score.scores.psnr_unit_peak));
+                    self.context
+                        .detail(format!("  {:32} {:6.2} dB", score.name, score.scores.psnr_unit_peak));
                 }
             }
             Event::Checkpoint { path } => self.context.detail(format!("checkpoint {}", path.display())),
