@@ -15,8 +15,14 @@ use crate::kernels::{self, AHEAD_IN_CACHE, AHEAD_IN_MEMORY, GROUP, Kernel, Windo
 /// pass by. Longer blocks cost the adjoint of a 256x256x28 cube up to two fifths of its speed on a Zen 5.
 const BLOCK: usize = 2560;
 
+/// Pixels of a block for the adjoint of cubes above [`STREAM_ABOVE`]: long runs of stores past the caches are worth more
+/// there than a mask in the first-level cache (1024x1024x28 takes a sixth less time; 256x256x28, in the cache, would take twice as
+/// long).
+const STREAM_BLOCK: usize = 32768;
+
 /// Cubes of more bytes than this are taken to exceed the last-level cache: the forward pass then asks for their lines
-/// earlier, and the adjoint streams past all caches, which spares reading those that it overwrites. Of those that fit, the next pass finds the cube in the cache.
+/// earlier, and the adjoint streams past all caches, which spares reading those that it overwrites. Of those that fit,
+/// the next pass finds the cube in the cache.
 const STREAM_ABOVE: usize = 16 << 20;
 
 /// A single-disperser camera with integer dispersion: the exact operator and its exact adjoint.
@@ -89,8 +95,8 @@ impl SdCassi {
     }
 
     /// Rows of one task.
-    fn block_rows(&self) -> usize {
-        (BLOCK / self.range[1]).max(1)
+    fn block_rows(&self, pixels: usize) -> usize {
+        (pixels / self.range[1]).max(1)
     }
 
     fn assert_lengths(&self, x: usize, y: usize) {
@@ -111,7 +117,7 @@ impl LinearOperator for SdCassi {
     fn forward(&self, x: &[f32], y: &mut [f32]) {
         self.assert_lengths(x.len(), y.len());
         let ([bands, rows, columns], width) = (self.domain, self.range[1]);
-        let block = self.block_rows();
+        let block = self.block_rows(BLOCK);
         let ahead = if size_of_val(x) > STREAM_ABOVE { AHEAD_IN_MEMORY } else { AHEAD_IN_CACHE };
         let masks = self.mask.as_slice().par_chunks(block * columns);
         y.par_chunks_mut(block * width).zip(masks).enumerate().for_each(|(task, (y, mask))| {
@@ -131,9 +137,11 @@ impl LinearOperator for SdCassi {
     fn adjoint(&self, y: &[f32], x: &mut [f32]) {
         self.assert_lengths(x.len(), y.len());
         let ([_, _, columns], width) = (self.domain, self.range[1]);
-        let spread =
-            if size_of_val(x) > STREAM_ABOVE { self.kernel.spread_streaming } else { self.kernel.spread };
-        let block = self.block_rows();
+        let (spread, pixels) = match size_of_val(x) > STREAM_ABOVE {
+            true => (self.kernel.spread_streaming, STREAM_BLOCK),
+            false => (self.kernel.spread, BLOCK),
+        };
+        let block = self.block_rows(pixels);
         let mut cube = ArrayViewMut3::from_shape(self.domain, x).expect("the length was checked");
         let masks = self.mask.as_slice().par_chunks(block * columns);
         let snapshots = y.par_chunks(block * width);
