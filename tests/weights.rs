@@ -230,3 +230,44 @@ fn the_official_pair_is_recognised() {
     ];
     refused(&[&wrong[..], &["--mask", &bench.mask, "-o", &out]].concat(), &["`standard`", "`tsa-real`"]);
 }
+
+#[test]
+fn quality_fills_cards_and_averages_procedural_scenes_apart() {
+    let scratch = Scratch::new();
+    std::fs::create_dir(scratch.file("scenes")).unwrap();
+    let made = ["scene", "make", "--rows", "32", "--columns", "32", "-o", &scratch.file("scenes/one.h5")];
+    assert!(cassi(made).output().unwrap().status.success());
+    let weights = scratch.file("mine.safetensors");
+    let tensors = random_weights("mst-s", Layout::Standard, 5);
+    let sha256 = write_weights(&weights, &tensors, TensorPrecision::F16);
+    let card_file = scratch.file("mine.toml");
+    let card = WeightsCard {
+        name: "mine".into(),
+        method: "mst-s".into(),
+        bands: 28,
+        width: 28,
+        columns_per_band: 2,
+        instrument: "standard".into(),
+        sha256,
+        licence: "MIT".into(),
+        mask: MaskPolicy::Any,
+        network_input: cassi_optics::builtin("standard").unwrap().network_input,
+        training: None,
+        metrics: None,
+    };
+    std::fs::write(&card_file, toml::to_string(&card).unwrap()).unwrap();
+    let (scenes, method, out) = (scratch.file("scenes"), format!("mst-s={weights}"), scratch.file("out.md"));
+    let quality = ["bench", "quality", "--scenes", &scenes, "--procedural", "2", "--method", &method];
+    let output = cassi([&quality[..], &["--cards", "-o", &out]].concat()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = std::fs::read_to_string(&out).unwrap();
+    for expected in ["procedural_*", "| procedural_00_still-life |", "| procedural_01_chart |", "| one |"] {
+        assert!(text.contains(expected), "{expected} in {text}");
+    }
+    let filled: WeightsCard = toml::from_str(&std::fs::read_to_string(&card_file).unwrap()).unwrap();
+    let metrics = filled.metrics.clone().expect("filled");
+    assert_eq!(metrics.scenes.keys().collect::<Vec<_>>(), ["one"], "procedural scenes are not on cards");
+    assert_eq!(metrics.mean, metrics.scenes["one"]);
+    assert!(text.contains(&format!("| mst-s | {:.2} |", metrics.mean.psnr_unit_peak)), "{text}");
+    assert_eq!(WeightsCard { metrics: None, ..filled }, card, "nothing else changes");
+}

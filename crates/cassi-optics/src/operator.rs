@@ -16,8 +16,8 @@ use crate::kernels::{self, AHEAD_IN_CACHE, AHEAD_IN_MEMORY, GROUP, Kernel, Windo
 const BLOCK: usize = 2560;
 
 /// Pixels of a block for the adjoint of cubes above [`STREAM_ABOVE`]: long runs of stores past the caches are worth more
-/// there than a mask in the first-level cache (1024x1024x28 takes a sixth less time; 256x256x28, in the cache, would take twice as
-/// long).
+/// there than a mask in the first-level cache. 1024x1024x28 takes a sixth less time; 256x256x28, in the cache, would
+/// take nearly twice as long.
 const STREAM_BLOCK: usize = 32768;
 
 /// Cubes of more bytes than this are taken to exceed the last-level cache: the forward pass then asks for their lines

@@ -28,7 +28,7 @@ pub(crate) struct Options {
     /// The folder of true cubes
     #[arg(long, value_name = "FOLDER")]
     scenes: Option<PathBuf>,
-    /// Procedural scenes of 256x256 beside them, of all kinds in turn, seeds from 0 on
+    /// Procedural scenes beside them, as large as the first of them, of all kinds in turn, seeds from 0 on
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     procedural: usize,
     /// A mask; may be repeated [default: the instrument's own]
@@ -78,7 +78,8 @@ pub(crate) fn run(options: &Options, context: &Context) -> anyhow::Result<()> {
     methods.iter().try_for_each(|method| registry::check_name(method.name))?;
     let instrument = inputs::instrument_by_name("standard")?;
     let mut scenes = read_scenes(folder, &instrument, context)?;
-    scenes.extend((0..options.procedural).map(|i| procedural(i, &instrument)));
+    let size = [scenes[0].1.rows(), scenes[0].1.columns()];
+    scenes.extend((0..options.procedural).map(|i| procedural(i, size, &instrument)));
     let masks: Vec<Option<&str>> = match options.masks.as_slice() {
         [] => vec![None],
         named => named.iter().map(|name| Some(name.as_str())).collect(),
@@ -113,9 +114,10 @@ fn asked(text: &str) -> Asked<'_> {
 /// What the names of procedural scenes begin with, so that they are averaged apart.
 const PROCEDURAL: &str = "procedural_";
 
-fn procedural(number: usize, instrument: &InstrumentDescription) -> (String, Cube) {
+fn procedural(number: usize, size: [usize; 2], instrument: &InstrumentDescription) -> (String, Cube) {
     let kind = Kind::ALL[number % Kind::ALL.len()];
-    let cube = SceneRecipe::new(kind, number as u64).render(&instrument.wavelengths_nm);
+    let recipe = SceneRecipe::new(kind, number as u64).with_size(size[0], size[1]);
+    let cube = recipe.render(&instrument.wavelengths_nm);
     (format!("{PROCEDURAL}{number:02}_{}", kind.name()), cube)
 }
 
@@ -175,7 +177,7 @@ fn under_mask(
     Ok(results)
 }
 
-/// Puts the figures of weights into the card beside them, after its hash has been found right.
+/// Puts the figures of weights into the card beside them, whose hash was checked when they were opened.
 fn write_card(weights: &Path, mask: &Mask, result: &Result) -> anyhow::Result<()> {
     let path = weights.with_extension("toml");
     if !path.is_file() {
