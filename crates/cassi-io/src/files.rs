@@ -68,7 +68,7 @@ fn destination(path: &Path) -> io::Result<PathBuf> {
 /// A file under way, gone when it is dropped or a signal ends the process.
 pub(crate) struct Temporary {
     file: tempfile::NamedTempFile,
-    _unfinished: Unfinished,
+    _unfinished: Option<Unfinished>,
 }
 
 impl Temporary {
@@ -87,14 +87,13 @@ pub(crate) fn beside(path: &Path) -> io::Result<Temporary> {
     fs::create_dir_all(&folder)?;
     let mut builder = tempfile::Builder::new();
     builder.prefix(".cassi-").suffix(".part");
-    #[cfg(unix)]
-    {
-        // As any new file: the mode that the user's umask leaves of 0666, not the 0600 of a secret.
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    let file = builder.tempfile_in(folder)?;
-    let unfinished = unfinished::register(file.path());
+    let mut unfinished = None;
+    let file = builder.make_in(folder, |path| {
+        // Known before it is there, so that no signal comes between. Made as any new file: with the mode that the
+        // user's umask leaves of 0666, not the 0600 of a secret.
+        unfinished = Some(unfinished::register(path));
+        fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)
+    })?;
     Ok(Temporary { file, _unfinished: unfinished })
 }
 
