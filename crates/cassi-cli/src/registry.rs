@@ -184,6 +184,7 @@ pub(crate) fn make(request: Request<'_>) -> anyhow::Result<Built> {
     };
     weights.check(name, instrument)?;
     notes.extend(weights.mask_note(mask));
+    notes.extend(weights.limits_note());
     let method = match kind {
         Engine::Native => native(name, &weights, engine, instrument)?,
         Engine::Torch => on_torch(name, &weights, engine, instrument)?,
@@ -191,8 +192,8 @@ pub(crate) fn make(request: Request<'_>) -> anyhow::Result<Built> {
     Ok(Built { method, weights: weights.path, notes })
 }
 
-/// The methods that work on snapshots of an instrument without any file of the user's: GAP-TV, and those of the
-/// default networks for which weights are there.
+/// The methods that are worth showing on snapshots of an instrument without any file of the user's: GAP-TV, and MST-S
+/// where there are weights of it. The BiSRNet that ships is the beginning of a training (its card says so).
 ///
 /// # Errors
 /// If weights that are there cannot be used.
@@ -200,14 +201,12 @@ pub(crate) fn ready(
     instrument: &InstrumentDescription,
     mask: &Mask,
 ) -> anyhow::Result<Vec<Box<dyn Reconstructor>>> {
-    let engine = &EngineOptions::default();
+    let (name, engine) = ("mst-s", &EngineOptions::default());
     let mut methods: Vec<Box<dyn Reconstructor>> = vec![Box::new(GapTv::default())];
-    for name in ["mst-s", "bisrnet"] {
-        let weights = crate::weights::find(name, instrument, Some(mask), &mut Vec::new())?;
-        if weights.is_some() {
-            let request = Request { name, settings: &[], weights, engine, instrument, mask: Some(mask) };
-            methods.push(make(request)?.method);
-        }
+    let weights = crate::weights::find(name, instrument, Some(mask), &mut Vec::new())?;
+    if weights.is_some() {
+        let request = Request { name, settings: &[], weights, engine, instrument, mask: Some(mask) };
+        methods.push(make(request)?.method);
     }
     Ok(methods)
 }

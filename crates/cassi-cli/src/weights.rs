@@ -143,6 +143,12 @@ impl Weights {
         })
     }
 
+    /// What their card says not to expect of them, as a sentence for the user.
+    pub(crate) fn limits_note(&self) -> Option<String> {
+        let limits = self.card.as_ref()?.limits.as_ref()?;
+        Some(format!("{}: {limits}", self.place))
+    }
+
     /// The tensors.
     ///
     /// # Errors

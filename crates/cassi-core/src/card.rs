@@ -34,6 +34,9 @@ pub struct WeightsCard {
     pub mask: MaskPolicy,
     /// What the network takes.
     pub network_input: InputConvention,
+    /// What not to expect of them, for those who use them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<String>,
     /// How they were made, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<CardTraining>,
@@ -156,6 +159,9 @@ pub struct CardTraining {
     pub samples: u64,
     /// Seconds of training.
     pub seconds: f64,
+    /// On what, e.g. `cpu, 2 threads`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// Version of the program.
     pub version: String,
 }
@@ -279,6 +285,7 @@ mod tests {
             licence: "MIT".into(),
             mask: MaskPolicy::Any,
             network_input: InputConvention::Unsheared { gain: 2.0 },
+            limits: None,
             training: None,
             metrics: None,
         }

@@ -13,7 +13,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// Parses `FILE` or `FILE:VARIABLE`. A file that exists under the whole text wins.
+    /// Parses `FILE` or `FILE:VARIABLE`. A file that exists under the whole text wins; a variable in a group
+    /// (`x.h5:group/name`) has to be one of a file that exists, since a colon may also be part of a folder's name.
     ///
     /// ```
     /// use cassi_io::Source;
@@ -26,7 +27,7 @@ impl Source {
             && let Some((path, variable)) = text.rsplit_once(':')
             && !path.is_empty()
             && !variable.is_empty()
-            && !variable.contains('/')
+            && (!variable.contains('/') || Path::new(path).is_file())
         {
             return Self { path: path.into(), variable: Some(variable.into()) };
         }
@@ -77,6 +78,10 @@ mod tests {
         let path = folder.path().join("a:b");
         crate::write_bytes(&path, b"").unwrap();
         assert_eq!(Source::parse(path.to_str().unwrap()).variable, None);
+        let grouped = format!("{}:group/name", path.display());
+        assert_eq!(Source::parse(&grouped).variable.as_deref(), Some("group/name"));
+        let elsewhere = format!("{}:x/name", folder.path().join("none").display());
+        assert_eq!(Source::parse(&elsewhere).variable, None);
         let other = folder.path().join("a:c");
         assert_eq!(Source::parse(other.to_str().unwrap()).variable.as_deref(), Some("c"));
     }

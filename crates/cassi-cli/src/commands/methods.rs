@@ -89,6 +89,9 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
                 card.instrument,
                 card.mask
             )?;
+            if let Some(limits) = &card.limits {
+                print_line!("{:<28}          {limits}", "")?;
+            }
         }
         if none {
             print_line!("{:<28} weights: none here; pass a checkpoint with --weights FILE", "")?;

@@ -51,6 +51,7 @@ pub(super) fn card(sha256: &str) -> Option<WeightsCard> {
         licence: "as the authors say".into(),
         mask: MaskPolicy::Only(known.mask.into()),
         network_input: instrument.network_input,
+        limits: None,
         training: None,
         metrics: None,
     })

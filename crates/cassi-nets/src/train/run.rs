@@ -374,6 +374,7 @@ impl<'a> Training<'a> {
             network_input: self.instrument.network_input,
             sha256: cassi_io::sha256_file(&path)?,
             licence: "MIT OR Apache-2.0".into(),
+            limits: None,
             training: Some(CardTraining {
                 data: config.data.iter().map(DataSource::name).collect(),
                 command: self.command.clone(),
@@ -381,6 +382,10 @@ impl<'a> Training<'a> {
                 steps: self.progress.step,
                 samples: self.progress.samples,
                 seconds: self.progress.seconds,
+                device: Some(match self.device {
+                    Device::Cpu => format!("cpu, {} threads", self.threads),
+                    _ => "cuda".into(),
+                }),
                 version: env!("CARGO_PKG_VERSION").into(),
             }),
             metrics,
