@@ -137,19 +137,19 @@ impl LinearOperator for SdCassi {
     fn adjoint(&self, y: &[f32], x: &mut [f32]) {
         self.assert_lengths(x.len(), y.len());
         let ([_, _, columns], width) = (self.domain, self.range[1]);
-        let (spread, pixels) = match size_of_val(x) > STREAM_ABOVE {
-            true => (self.kernel.spread_streaming, STREAM_BLOCK),
-            false => (self.kernel.spread, BLOCK),
-        };
-        let block = self.block_rows(pixels);
+        let streaming = size_of_val(x) > STREAM_ABOVE;
+        let block = self.block_rows(if streaming { STREAM_BLOCK } else { BLOCK });
         let mut cube = ArrayViewMut3::from_shape(self.domain, x).expect("the length was checked");
         let masks = self.mask.as_slice().par_chunks(block * columns);
         let snapshots = y.par_chunks(block * width);
         (cube.axis_chunks_iter_mut(Axis(1), block).into_par_iter().zip(masks).zip(snapshots)).for_each(
             |((mut x, mask), y)| {
+                if !streaming {
+                    return (self.kernel.spread)(self.step, x, mask, y);
+                }
                 for (band, mut plane) in x.outer_iter_mut().enumerate() {
                     let x = plane.as_slice_mut().expect("whole rows of one band are contiguous");
-                    spread(self.window(band), x, mask, y);
+                    (self.kernel.spread_streaming)(self.window(band), x, mask, y);
                 }
             },
         );

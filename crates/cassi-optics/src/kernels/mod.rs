@@ -3,6 +3,8 @@
 //! [`portable`] is the specification. Every kernel multiplies and adds separately and in the same order, without
 //! fused multiply-add: the camera is bound by memory, so fusing would gain nothing and cost equal bits on every CPU.
 
+use ndarray::ArrayViewMut3;
+
 pub(crate) mod portable;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)] // std::arch: kernels are entered after their CPU features were detected
@@ -40,9 +42,10 @@ pub(crate) struct Kernel {
     /// The same for band `b + k` of [`GROUP`] neighbours at `offset + k · step`, in the order of k: after the window `step`,
     /// then how many floats ahead to ask for.
     pub(crate) accumulate_group: fn(Window, usize, usize, &mut [f32], &[f32], [&[f32]; GROUP]),
-    /// `x[r, c] = mask[r, c] · y[r, offset + c]`.
-    pub(crate) spread: fn(Window, &mut [f32], &[f32], &[f32]),
-    /// The same through stores that bypass the caches, for cubes that do not fit into them.
+    /// `x[b, r, c] = mask[r, c] · y[r, step · b + c]` for all bands of some rows; first the step. Rows of a band are
+    /// contiguous.
+    pub(crate) spread: fn(usize, ArrayViewMut3<'_, f32>, &[f32], &[f32]),
+    /// `x[r, c] = mask[r, c] · y[r, offset + c]` through stores that bypass the caches, for cubes that do not fit into them.
     pub(crate) spread_streaming: fn(Window, &mut [f32], &[f32], &[f32]),
 }
 
@@ -63,6 +66,7 @@ pub(crate) fn best() -> &'static Kernel {
 #[cfg(test)]
 mod tests {
     use cassi_core::random::Stream;
+    use ndarray::s;
 
     use super::*;
 
@@ -106,14 +110,26 @@ mod tests {
                         }
                         assert_eq!(grouped, single, "{}: group at step {step}, {window:?}", kernel.name);
                     }
-                    let adjoint = |spread: fn(Window, &mut [f32], &[f32], &[f32])| {
+                    let streamed = |kernel: &Kernel| {
                         let mut out = vec![f32::NAN; shift + rows * columns];
-                        spread(window, &mut out[shift..], &mask, &y);
+                        (kernel.spread_streaming)(window, &mut out[shift..], &mask, &y);
                         out.split_off(shift)
                     };
-                    let expected = adjoint(portable::KERNEL.spread);
-                    assert_eq!(adjoint(kernel.spread), expected, "{}: {window:?}", kernel.name);
-                    assert_eq!(adjoint(kernel.spread_streaming), expected, "{}: {window:?}", kernel.name);
+                    assert_eq!(streamed(kernel), streamed(&portable::KERNEL), "{}: {window:?}", kernel.name);
+                    // Rows of a taller cube: its bands are apart, and begin anywhere in a cache line.
+                    for (bands, step) in [(1, 3), (4, 0), (3, 2), (5, 17)] {
+                        let y = draw("block", rows * (columns + step * (bands - 1)));
+                        let spread = |kernel: &Kernel| {
+                            let mut out = vec![f32::NAN; shift + bands * (rows + 2) * columns];
+                            let all =
+                                ArrayViewMut3::from_shape((bands, rows + 2, columns), &mut out[shift..]);
+                            let mut all = all.unwrap();
+                            (kernel.spread)(step, all.slice_mut(s![.., 1..=rows, ..]), &mask, &y);
+                            out.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+                        };
+                        let expected = spread(&portable::KERNEL);
+                        assert_eq!(spread(kernel), expected, "{}: {bands} bands, step {step}", kernel.name);
+                    }
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! The specification of the kernels, in plain Rust; other instruction sets compile the same loops again.
 
+use ndarray::ArrayViewMut3;
+
 use super::{GROUP, Kernel, Window};
 
 /// Floats of a cache line.
@@ -10,7 +12,7 @@ pub(crate) const KERNEL: Kernel = Kernel {
     available: || true,
     accumulate: |window, y, mask, x| accumulate(window, y, mask, x),
     accumulate_group: |window, step, ahead, y, mask, x| accumulate_group(window, step, ahead, y, mask, x),
-    spread: |window, x, mask, y| spread(window, x, mask, y),
+    spread: |step, x, mask, y| spread_all(step, x, mask, y),
     spread_streaming: |window, x, mask, y| spread(window, x, mask, y),
 };
 
@@ -107,5 +109,15 @@ pub(super) fn spread(window: Window, x: &mut [f32], mask: &[f32], y: &[f32]) {
         for ((x, &m), &y) in x.iter_mut().zip(mask).zip(&y[offset..offset + columns]) {
             *x = m * y;
         }
+    }
+}
+
+#[inline(always)]
+pub(super) fn spread_all(step: usize, mut x: ArrayViewMut3<'_, f32>, mask: &[f32], y: &[f32]) {
+    let (bands, _, columns) = x.dim();
+    let width = columns + step * (bands - 1);
+    for (band, mut plane) in x.outer_iter_mut().enumerate() {
+        let x = plane.as_slice_mut().expect("rows of a band are contiguous");
+        spread(Window { columns, width, offset: step * band }, x, mask, y);
     }
 }
