@@ -46,8 +46,8 @@ fn every_configuration_can_be_read() {
         let names = names.filter_map(|file| file.file_name()?.to_str());
         let read: Vec<_> = names.map(|name| (name, config(&format!("{folder}{name}")))).collect();
         assert!(
-            read.iter().all(|(name, config)| **name == format!("{}.toml", config.name)),
-            "named as the weights"
+            read.iter().all(|(name, config)| name.starts_with(&config.name)),
+            "named as the weights, or as what is done to them"
         );
         assert!(read.len() >= 5, "{folder}: {}", read.len());
     }

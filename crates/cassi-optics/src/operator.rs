@@ -11,8 +11,8 @@ use rayon::prelude::*;
 
 use crate::kernels::{self, AHEAD_IN_CACHE, AHEAD_IN_MEMORY, GROUP, Kernel, Window};
 
-/// Detector floats that one task works on: with its mask rows they stay in the first-level cache while the bands
-/// pass by. Longer blocks cost the adjoint of a 256x256x28 cube up to two fifths of its speed on a Zen 5.
+/// Detector floats that one task works on: with its mask rows they stay in the first-level cache while the bands of the
+/// forward pass go by.
 const BLOCK: usize = 2560;
 
 /// Pixels of a block for the adjoint of cubes above [`STREAM_ABOVE`]: long runs of stores past the caches are worth more
