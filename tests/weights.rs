@@ -56,6 +56,7 @@ impl Bench {
             licence: "MIT".into(),
             mask,
             network_input: standard.network_input,
+            limits: Some("a first try".into()),
             training: None,
             metrics: None,
         };
@@ -106,6 +107,9 @@ fn the_weights_for_the_mask_come_first_and_those_for_any_next() {
     assert!(bench.used().starts_with("z-any-mask.safetensors"), "{}", bench.used());
     bench.add("z-this-mask", 3, MaskPolicy::Only(bench.mask_hash.clone()));
     assert!(bench.used().starts_with("z-this-mask.safetensors"), "{}", bench.used());
+    let run = bench.reconstruct(&on_camera);
+    let text = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(text.contains("a first try"), "the limits on the card are said: {text}");
 }
 
 #[test]
@@ -252,6 +256,7 @@ fn quality_fills_cards_and_averages_procedural_scenes_apart() {
         licence: "MIT".into(),
         mask: MaskPolicy::Any,
         network_input: cassi_optics::builtin("standard").unwrap().network_input,
+        limits: None,
         training: None,
         metrics: None,
     };
