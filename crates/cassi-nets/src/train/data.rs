@@ -270,6 +270,12 @@ pub(crate) fn masks(
                     made.push(recipe.generate(side, side, stream.below(1 << 53) as u64)?);
                 }
             }
+            MaskSource::BlueNoise { open, count, .. } => {
+                for _ in 0..*count {
+                    let recipe = MaskRecipe::BlueNoise { open_fraction: stream.uniform_in(open[0], open[1]) };
+                    made.push(recipe.generate(side, side, stream.below(1 << 53) as u64)?);
+                }
+            }
             MaskSource::Grey { open, cell, blur, exposure, black, count, .. } => {
                 for _ in 0..*count {
                     let mut draw = |[low, high]: [f64; 2]| stream.uniform_in(low, high);

@@ -58,6 +58,9 @@ pub(crate) fn workshop(folder: &Path, steps: u64, rate: f64) -> TrainConfig {
         [[masks]]
         kind = "bernoulli"
         count = 2
+        [[masks]]
+        kind = "blue-noise"
+        count = 1
         [mask_use]
         shared = false
         shift = 0.5

@@ -3,9 +3,11 @@
 use std::arch::x86_64::{
     __m512, __m512i, __mmask16, _MM_HINT_T0, _mm_prefetch, _mm_sfence, _mm_stream_si32, _mm256_loadu_ps,
     _mm256_mul_ps, _mm256_stream_ps, _mm512_add_epi32, _mm512_add_ps, _mm512_cmplt_epu32_mask,
-    _mm512_loadu_ps, _mm512_mask_add_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_mul_ps,
-    _mm512_permutex2var_ps, _mm512_set1_epi32, _mm512_setr_epi32, _mm512_setzero_ps, _mm512_storeu_ps,
+    _mm512_load_ps, _mm512_loadu_ps, _mm512_mask_add_ps, _mm512_mask_loadu_ps, _mm512_mask_storeu_ps,
+    _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_permutex2var_ps, _mm512_set1_epi32, _mm512_setr_epi32,
+    _mm512_setzero_ps, _mm512_storeu_ps,
 };
+use std::mem::MaybeUninit;
 
 use ndarray::{ArrayViewMut3, Axis};
 
@@ -149,43 +151,84 @@ fn accumulate_group_avx512(
 }
 
 /// One row of all bands after the other: on a Zen 4 the stores of 28 short runs far apart take half the time of the same
-/// stores in runs of sixteen rows and more. They are of whole cache lines but for masked ones at the ends of a row: a
-/// store that reaches over two lines costs as much as two, while mask and detector may be read across lines.
+/// stores in runs of sixteen rows and more. All are of whole cache lines, also where a row ends and the next begins
+/// within one: a store that reaches over two lines, or fills a part of one, costs as much as two. So do loads, hence
+/// mask and detector are copied once a row, the mask to lie as the cube does, and the detector's vectors are made of
+/// neighbours in registers.
 #[target_feature(enable = "avx512f")]
 fn spread_avx512(step: usize, mut x: ArrayViewMut3<'_, f32>, mask: &[f32], y: &[f32]) {
+    const LONGEST: usize = 2048;
+    #[repr(align(64))]
+    struct Row([MaybeUninit<f32>; LONGEST + 2 * LANES]);
     let (bands, rows, columns) = x.dim();
     let width = columns + step * (bands - 1);
+    // Of narrower rows a line may hold more than two.
+    if width > LONGEST || columns < LANES {
+        return portable::spread_all(step, x, mask, y);
+    }
     assert!(mask.len() == rows * columns && y.len() == rows * width);
     let (between_bands, between_rows) = (x.stride_of(Axis(0)), x.stride_of(Axis(1)));
-    assert!(columns <= 1 || x.stride_of(Axis(2)) == 1, "rows are contiguous");
+    assert!(x.stride_of(Axis(2)) == 1, "rows are contiguous");
     let cube = x.as_mut_ptr();
+    let before_line = |x: *const f32| x.align_offset(4 * LANES).min(columns);
+    let in_step = between_bands % LANES as isize == 0;
+    let lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    let first = |lanes: usize| ((1u32 << lanes) - 1) as __mmask16;
+    let mut mask_row = Row([MaybeUninit::uninit(); LONGEST + 2 * LANES]);
+    let mut detector_row = Row([MaybeUninit::uninit(); LONGEST + 2 * LANES]);
     for row in 0..rows {
-        for band in 0..bands {
-            // SAFETY: addresses of the first element of a row of `x`, `mask` and `y`; `columns` elements follow each,
-            // also those of `y` from `step · band <= width - columns` on. Every access below stays within them: whole
-            // vectors by the loop's condition, others by their mask.
-            unsafe {
-                let x = cube.offset(band as isize * between_bands + row as isize * between_rows);
-                let (mask, y) = (mask.as_ptr().add(row * columns), y.as_ptr().add(row * width + step * band));
+        // Whether the next row follows in the same line.
+        let follows = between_rows == columns as isize && row + 1 < rows;
+        let follows_another = between_rows == columns as isize && row > 0;
+        // SAFETY: `x` is the first element of a row of the cube, of which `columns` follow in every band. Rows of mask
+        // and detector are copied as far as they go, the mask's a vector further where there is a next one; both have
+        // room for two vectors beside the longest row, and a zero vector follows the detector's. Every access below
+        // stays within these or, where `follows` says so, within the next row: whole vectors by the loop's condition,
+        // others by their mask.
+        unsafe {
+            let x = cube.offset(row as isize * between_rows);
+            let head = before_line(x);
+            let kept = mask_row.0.as_mut_ptr().cast::<f32>();
+            let detector = detector_row.0.as_mut_ptr().cast::<f32>();
+            let kept = kept.add((LANES - head % LANES) % LANES);
+            let length = if follows { columns + LANES } else { columns };
+            mask.as_ptr().add(row * columns).copy_to_nonoverlapping(kept, length);
+            let y = y.as_ptr().add(row * width);
+            y.copy_to_nonoverlapping(detector, width);
+            _mm512_storeu_ps(detector.add(width), _mm512_setzero_ps());
+            for band in 0..bands {
+                let x = x.offset(band as isize * between_bands);
+                let y = y.add(step * band);
                 let some = |at: usize, lanes: usize| {
-                    let chosen = ((1u32 << lanes) - 1) as __mmask16;
-                    let (m, y) = (
-                        _mm512_maskz_loadu_ps(chosen, mask.add(at)),
-                        _mm512_maskz_loadu_ps(chosen, y.add(at)),
-                    );
-                    _mm512_mask_storeu_ps(x.add(at), chosen, _mm512_mul_ps(m, y));
+                    let m = _mm512_maskz_loadu_ps(first(lanes), kept.add(at));
+                    let y = _mm512_maskz_loadu_ps(first(lanes), y.add(at));
+                    _mm512_mask_storeu_ps(x.add(at), first(lanes), _mm512_mul_ps(m, y));
                 };
-                let mut at = x.align_offset(4 * LANES).min(columns);
-                if at > 0 {
-                    some(0, at);
+                // Known before the band is, it does not hold up the first store.
+                let head = if in_step { head } else { before_line(x) };
+                if head > 0 && !follows_another {
+                    some(0, head);
                 }
+                let from = step * band + head;
+                let pick = _mm512_add_epi32(lane, _mm512_set1_epi32((from % LANES) as i32));
+                let mut line = detector.add(from / LANES * LANES);
+                let mut before = _mm512_load_ps(line);
+                let mut at = head;
                 while at + LANES <= columns {
-                    let (m, y) = (_mm512_loadu_ps(mask.add(at)), _mm512_loadu_ps(y.add(at)));
-                    _mm512_storeu_ps(x.add(at), _mm512_mul_ps(m, y));
+                    line = line.add(LANES);
+                    let here = _mm512_load_ps(line);
+                    let y = _mm512_permutex2var_ps(before, pick, here);
+                    _mm512_storeu_ps(x.add(at), _mm512_mul_ps(_mm512_loadu_ps(kept.add(at)), y));
+                    before = here;
                     at += LANES;
                 }
-                if at < columns {
-                    some(at, columns - at);
+                let left = columns - at;
+                if left > 0 && follows {
+                    let here = _mm512_maskz_loadu_ps(first(left), y.add(at));
+                    let y = _mm512_mask_loadu_ps(here, !first(left), y.add(width).wrapping_sub(left));
+                    _mm512_storeu_ps(x.add(at), _mm512_mul_ps(_mm512_loadu_ps(kept.add(at)), y));
+                } else if left > 0 {
+                    some(at, left);
                 }
             }
         }

@@ -28,6 +28,18 @@ pub enum MaskSource {
         #[serde(default = "count")]
         count: usize,
     },
+    /// Binary masks whose open pixels keep away from each other.
+    BlueNoise {
+        /// Open fraction, drawn for every mask.
+        #[serde(default = "density")]
+        open: [f64; 2],
+        /// Relative frequency.
+        #[serde(default = "one")]
+        weight: f64,
+        /// How many different masks are made.
+        #[serde(default = "count")]
+        count: usize,
+    },
     /// Binary masks as a camera photographs them; every property is drawn for every mask.
     Grey {
         /// Open fraction.
@@ -76,9 +88,10 @@ fn count() -> usize {
 impl MaskSource {
     pub(in crate::train) fn weight(&self) -> f64 {
         match self {
-            Self::Given { weight, .. } | Self::Bernoulli { weight, .. } | Self::Grey { weight, .. } => {
-                *weight
-            }
+            Self::Given { weight, .. }
+            | Self::Bernoulli { weight, .. }
+            | Self::BlueNoise { weight, .. }
+            | Self::Grey { weight, .. } => *weight,
         }
     }
 }
