@@ -32,6 +32,10 @@ impl Lanes for Avx2 {
     const WIDTH: usize = 8;
 
     #[inline(always)]
+    unsafe fn prefetch(at: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+    #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
         unsafe { Self(_mm256_set1_ps(value)) }
     }
@@ -72,17 +76,16 @@ impl Lanes for Avx2 {
         unsafe { Self(_mm256_fmadd_ps(self.0, factor.0, addend.0)) }
     }
     #[inline(always)]
-    unsafe fn shrinkage(x: Self, y: Self, slope: Self) -> Self {
+    unsafe fn shrinkage(x: Self, y: Self) -> Self {
         unsafe {
             // The floor keeps the root finite; it is the square of a gradient far below any signal.
             let floor = _mm256_set1_ps(f32::MIN_POSITIVE);
             let squared = _mm256_fmadd_ps(x.0, x.0, _mm256_fmadd_ps(y.0, y.0, floor));
             let rough = _mm256_rsqrt_ps(squared);
-            // √s = s·r, with r ← r (1.5 − 0.5 s r²).
+            // 2√s = s·r (3 − s r²) after a Newton step.
             let root = _mm256_mul_ps(squared, rough);
-            let correction =
-                _mm256_fnmadd_ps(_mm256_mul_ps(root, rough), _mm256_set1_ps(0.5), _mm256_set1_ps(1.5));
-            let denominator = _mm256_fmadd_ps(slope.0, _mm256_mul_ps(root, correction), _mm256_set1_ps(1.0));
+            let correction = _mm256_fnmadd_ps(root, rough, _mm256_set1_ps(3.0));
+            let denominator = _mm256_fmadd_ps(root, correction, _mm256_set1_ps(1.0));
             let q = _mm256_rcp_ps(denominator);
             // q ← q (2 − q d).
             Self(_mm256_mul_ps(q, _mm256_fnmadd_ps(q, denominator, _mm256_set1_ps(2.0))))

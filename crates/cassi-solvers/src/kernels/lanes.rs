@@ -14,6 +14,8 @@ pub(crate) trait Lanes: Copy {
     /// Floats of one vector.
     const WIDTH: usize;
 
+    /// Asks for the cache line at an address, which may be any.
+    unsafe fn prefetch(at: *const f32);
     unsafe fn splat(value: f32) -> Self;
     unsafe fn load(at: *const f32) -> Self;
     unsafe fn store(self, at: *mut f32);
@@ -28,8 +30,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn mul(self, other: Self) -> Self;
     /// `self · factor + addend`.
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self;
-    /// `1 / (1 + slope · √(x² + y²))`, good to 3e-7.
-    unsafe fn shrinkage(x: Self, y: Self, slope: Self) -> Self;
+    /// `1 / (1 + 2 √(x² + y²))`, good to 3e-7: the factor 2 saves the approximations by Newton a multiplication.
+    unsafe fn shrinkage(x: Self, y: Self) -> Self;
     /// The sum over all lanes.
     unsafe fn total(self) -> f32;
 }

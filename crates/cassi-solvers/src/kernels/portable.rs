@@ -26,6 +26,8 @@ impl Lanes for Plain {
     const WIDTH: usize = 8;
 
     #[inline(always)]
+    unsafe fn prefetch(_: *const f32) {}
+    #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
         Self([value; 8])
     }
@@ -70,9 +72,8 @@ impl Lanes for Plain {
         self.zip(factor, |a, b| a * b).zip(addend, |a, b| a + b)
     }
     #[inline(always)]
-    unsafe fn shrinkage(x: Self, y: Self, slope: Self) -> Self {
-        let norm = x.zip(y, |x, y| (x * x + y * y).sqrt());
-        norm.zip(slope, |norm, slope| 1.0 / (1.0 + slope * norm))
+    unsafe fn shrinkage(x: Self, y: Self) -> Self {
+        x.zip(y, |x, y| 1.0 / (1.0 + 2.0 * (x * x + y * y).sqrt()))
     }
     #[inline(always)]
     unsafe fn total(self) -> f32 {

@@ -3,9 +3,9 @@
 //!
 //! With `p⁰ = 0` (or kept from the last visit), update `s` takes `uˢ = image + τ div pˢ⁻¹` to
 //! `pˢ = (pˢ⁻¹ − ∇uˢ) / (1 + τ/weight |∇uˢ|)`; the result is `image + τ div p` of the last dual. (The dual of the paper
-//! is `τ p`; this form has one multiplication fewer.) Row `r` of `pˢ` needs
-//! rows `r` and `r + 1` of `uˢ`, which need rows up to `r + 1` of `pˢ⁻¹`: so when row `n` of the image arrives, update
-//! `s` can do its row `n − s`.
+//! is `τ p`; this form has one multiplication fewer.) Image, `u` and `p` are kept in a unit in which `τ/weight` is 2,
+//! which saves another two. Row `r` of `pˢ` needs rows `r` and `r + 1` of `uˢ`, which need rows up to `r + 1` of
+//! `pˢ⁻¹`: so when row `n` of the image arrives, update `s` can do its row `n − s`.
 //!
 //! Rows in flight are *framed*: the payload starts at [`LEFT`], in all [`framed_len`] floats, so that whole vectors
 //! may be read at `w − 1` and `w + 1` without a special case. What lies left of the payload stays zero; of `image` and
@@ -18,6 +18,9 @@ use super::lanes::Lanes;
 const TAU: f32 = 0.25;
 /// Floats before the payload of a framed row: the widest vector.
 const LEFT: usize = 16;
+
+/// Rows by which the plane is asked for ahead: between two rows of it the caches see hundreds of others.
+const AHEAD: usize = 2;
 
 /// Length of a framed row: the payload rounded up to the widest vector, one such vector before it and one after it.
 fn framed_len(width: usize) -> usize {
@@ -50,27 +53,32 @@ impl Wavefront {
     }
 
     /// Framed row `index`.
+    #[inline(always)]
     fn row(&mut self, index: usize) -> *mut f32 {
         let length = framed_len(self.width);
         let floats: &mut [f32] = bytemuck::cast_slice_mut(&mut self.lines);
         floats[index * length..][..length].as_mut_ptr()
     }
 
+    #[inline(always)]
     fn image(&mut self, row: usize) -> *mut f32 {
         self.row(row % (self.updates + 1))
     }
 
+    #[inline(always)]
     fn zeros(&mut self) -> *mut f32 {
         self.row(self.updates + 1)
     }
 
     /// Row `row` of both axes of the dual after update `stage`.
+    #[inline(always)]
     fn dual(&mut self, stage: usize, row: usize) -> [*mut f32; 2] {
         let first = self.updates + 2 + 5 * stage + row % 2;
         [self.row(first), self.row(first + 2)]
     }
 
     /// The latest row of `u` of update `stage`, from 1 on.
+    #[inline(always)]
     fn primal(&mut self, stage: usize) -> *mut f32 {
         self.row(self.updates + 2 + 5 * stage + 4)
     }
@@ -80,7 +88,7 @@ impl Wavefront {
 pub(crate) struct Plane<'a> {
     /// `[row, column]`, as many columns as the wavefront is wide; overwritten by the result.
     pub(crate) values: &'a mut [f32],
-    /// `[2, row, column]`, where the dual is kept from visit to visit, if it is.
+    /// `[2, row, column]`, where the dual is kept from visit to visit, if it is: `p` times `τ / (2 weight)`.
     pub(crate) dual: Option<&'a mut [f32]>,
     /// The TV weight, in the unit of the values and positive.
     pub(crate) weight: f32,
@@ -98,14 +106,23 @@ pub(super) unsafe fn sweep<V: Lanes>(front: &mut Wavefront, plane: Plane<'_>) ->
     let (width, updates, rows) = (front.width, front.updates, values.len() / front.width);
     assert!(width > 0 && values.len() == rows * width && front.kept == dual.is_some());
     assert!(dual.as_ref().is_none_or(|dual| dual.len() == 2 * values.len()));
-    let slope = TAU / weight;
+    // Without an update there is nothing to scale for. The bound keeps the squares of gradients up to 1e6 finite, at a
+    // weight far below any rounding of theirs.
+    let scale = if updates == 0 && dual.is_none() { 1.0 } else { (TAU / (2.0 * weight)).min(1e12) };
+    let unit = 1.0 / scale;
     let mut sums = [0.0; 2];
     for arrived in 0..rows + updates {
         if arrived < rows {
             let image = front.image(arrived);
             // SAFETY: the payload of a framed row; nothing else refers to it now.
             let payload = unsafe { std::slice::from_raw_parts_mut(image.add(LEFT), width + 1) };
+            if arrived + AHEAD < rows {
+                let row = &values[(arrived + AHEAD) * width..][..width];
+                // SAFETY: the CPU has the instruction set, by the caller.
+                row.chunks(LEFT).for_each(|line| unsafe { V::prefetch(line.as_ptr()) });
+            }
             fill(arrived, &values[arrived * width..][..width], &mut payload[..width]);
+            payload[..width].iter_mut().for_each(|v| *v *= scale);
             payload[width] = payload[width - 1];
             if let Some(dual) = &dual {
                 for (axis, row) in dual.chunks(rows * width).zip(front.dual(0, arrived)) {
@@ -129,13 +146,13 @@ pub(super) unsafe fn sweep<V: Lanes>(front: &mut Wavefront, plane: Plane<'_>) ->
                 let next = front.dual(stage - 1, new);
                 if stage == 1 && dual.is_none() {
                     let here = front.image(new - 1);
-                    first_dual::<V>(here, if new < rows { image } else { here }, above, width, slope);
+                    first_dual::<V>(here, if new < rows { image } else { here }, above, width);
                 } else if new == 0 {
                     primal_row::<V>(u, image, next, front.zeros(), width);
                 } else if new < rows {
-                    next_dual::<V>(u, image, before, next, above, width, slope);
+                    next_dual::<V>(u, image, before, next, above, width);
                 } else {
-                    last_dual::<V>(u, before, above, width, slope);
+                    last_dual::<V>(u, before, above, width);
                 }
             }
             if let Some(row) = arrived.checked_sub(updates) {
@@ -144,8 +161,8 @@ pub(super) unsafe fn sweep<V: Lanes>(front: &mut Wavefront, plane: Plane<'_>) ->
                 let py_above = if row > 0 { front.dual(updates, row - 1)[1] } else { front.zeros() };
                 let row_sums = match updates == 0 && dual.is_none() {
                     // p = 0: the result is the image.
-                    true => finish::<V>(target, front.image(row), [front.zeros(); 2], front.zeros()),
-                    false => finish::<V>(target, front.image(row), p, py_above),
+                    true => finish::<V>(target, front.image(row), [front.zeros(); 2], front.zeros(), unit),
+                    false => finish::<V>(target, front.image(row), p, py_above, unit),
                 };
                 sums[0] += f64::from(row_sums[0]);
                 sums[1] += f64::from(row_sums[1]);
@@ -161,24 +178,17 @@ pub(super) unsafe fn sweep<V: Lanes>(front: &mut Wavefront, plane: Plane<'_>) ->
     sums
 }
 
-/// The first update from `p = 0`, where `u` is the image: `above = −g / (1 + slope |g|)`.
+/// The first update from `p = 0`, where `u` is the image: `above = −g / (1 + 2 |g|)`.
 #[inline(always)]
-unsafe fn first_dual<V: Lanes>(
-    here: *const f32,
-    below: *const f32,
-    above: [*mut f32; 2],
-    width: usize,
-    slope: f32,
-) {
+unsafe fn first_dual<V: Lanes>(here: *const f32, below: *const f32, above: [*mut f32; 2], width: usize) {
     // SAFETY: framed rows, see `sweep`.
     unsafe {
-        let slope = V::splat(slope);
         for i in (LEFT..LEFT + width).step_by(V::WIDTH) {
             let u = V::load(here.add(i));
             // The differences with their signs turned.
             let gx = u.sub(V::load(here.add(i + 1)));
             let gy = u.sub(V::load(below.add(i)));
-            let q = V::shrinkage(gx, gy, slope);
+            let q = V::shrinkage(gx, gy);
             gx.mul(q).store(above[0].add(i));
             gy.mul(q).store(above[1].add(i));
         }
@@ -206,11 +216,9 @@ unsafe fn next_dual<V: Lanes>(
     next: [*mut f32; 2],
     above: [*mut f32; 2],
     width: usize,
-    slope: f32,
 ) {
     // SAFETY: framed rows, see `sweep`; `u` is read at `i + 1` before that vector is overwritten.
     unsafe {
-        let slope = V::splat(slope);
         for i in (LEFT..LEFT + width).step_by(V::WIDTH) {
             let py = V::load(before[1].add(i));
             let below = primal_at::<V>(image, next, py, i);
@@ -218,7 +226,7 @@ unsafe fn next_dual<V: Lanes>(
             let gx = V::load(u.add(i + 1)).sub(here);
             let gy = below.sub(here);
             below.store(u.add(i));
-            let q = V::shrinkage(gx, gy, slope);
+            let q = V::shrinkage(gx, gy);
             V::load(before[0].add(i)).sub(gx).mul(q).store(above[0].add(i));
             py.sub(gy).mul(q).store(above[1].add(i));
         }
@@ -228,19 +236,12 @@ unsafe fn next_dual<V: Lanes>(
 
 /// The dual of the last row, which has none below it.
 #[inline(always)]
-unsafe fn last_dual<V: Lanes>(
-    u: *const f32,
-    before: [*mut f32; 2],
-    above: [*mut f32; 2],
-    width: usize,
-    slope: f32,
-) {
+unsafe fn last_dual<V: Lanes>(u: *const f32, before: [*mut f32; 2], above: [*mut f32; 2], width: usize) {
     // SAFETY: framed rows, see `sweep`.
     unsafe {
-        let slope = V::splat(slope);
         for i in (LEFT..LEFT + width).step_by(V::WIDTH) {
             let gx = V::load(u.add(i + 1)).sub(V::load(u.add(i)));
-            let q = V::shrinkage(gx, V::splat(0.0), slope);
+            let q = V::shrinkage(gx, V::splat(0.0));
             V::load(before[0].add(i)).sub(gx).mul(q).store(above[0].add(i));
             V::load(before[1].add(i)).mul(q).store(above[1].add(i));
         }
@@ -265,29 +266,31 @@ unsafe fn primal_row<V: Lanes>(
     }
 }
 
-/// Overwrites a plain row by `image + τ div p`; returns `Σ (new − old)²` and `Σ new²`.
+/// Overwrites a plain row by `image + τ div p`, times `unit`; returns `Σ (new − old)²` and `Σ new²`.
 #[inline(always)]
 unsafe fn finish<V: Lanes>(
     target: &mut [f32],
     image: *const f32,
     p: [*mut f32; 2],
     py_above: *const f32,
+    unit: f32,
 ) -> [f32; 2] {
     let width = target.len();
     let target = target.as_mut_ptr();
     let whole = width / V::WIDTH * V::WIDTH;
     // SAFETY: framed rows, see `sweep`; `target` has `width` floats.
     unsafe {
+        let unit = V::splat(unit);
         let (mut change, mut energy) = (V::splat(0.0), V::splat(0.0));
         for w in (0..whole).step_by(V::WIDTH) {
-            let new = primal_at::<V>(image, p, V::load(py_above.add(LEFT + w)), LEFT + w);
+            let new = primal_at::<V>(image, p, V::load(py_above.add(LEFT + w)), LEFT + w).mul(unit);
             let moved = new.sub(V::load(target.add(w)));
             (change, energy) = (moved.mul_add(moved, change), new.mul_add(new, energy));
             new.store(target.add(w));
         }
         if whole < width {
             let at = LEFT + whole;
-            let new = primal_at::<V>(image, p, V::load(py_above.add(at)), at).first(width - whole);
+            let new = primal_at::<V>(image, p, V::load(py_above.add(at)), at).first(width - whole).mul(unit);
             let moved = new.sub(V::load_first(target.add(whole), width - whole));
             (change, energy) = (moved.mul_add(moved, change), new.mul_add(new, energy));
             new.store_first(target.add(whole), width - whole);
