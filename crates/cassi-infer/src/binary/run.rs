@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::inspect::{StageObserver, StageRow};
 use super::net::BANDS;
 use super::operands::{chunks, row_stride};
-use super::stage::{Context, Frame, Scratch, Stage, convolve_row, set_all, taps};
+use super::stage::{Context, Frame, Scratch, Shape, Stage, convolve_row, set_all, taps};
 use super::winograd::{GROUP, Results};
 use super::workspace::{Buffers, Ends, stages};
 use super::{BinaryNetwork, Layout, Workspace};
@@ -176,37 +176,40 @@ impl BinaryNetwork {
 
     /// Runs one window; the results from its row `first` on go to the planes of the cube.
     fn run_window(&self, window: &Window<'_>, b: &mut Buffers, planes: Planes<'_>, first: usize) {
-        let rows = b.base.data.len() / b.base.row_len();
         let Window { start, width, observer, .. } = *window;
-        self.conv_in(window, &mut b.base, &mut b.ends);
+        let [full, half, quarter] = b.shapes;
+        let Buffers { base, skip, decoded, shared, ends, .. } = b;
+        self.conv_in(window, full, base, ends);
         let stages = stages(&self.parts);
-        let [skip0, skip1] = &mut b.skips;
-        let [decoded1, decoded0] = &mut b.decoded;
         let [s0, s1, s2, s3, s4] = &mut b.stages;
-        let run =
-            |i: usize, input: &Frame, skip: Option<&Frame>, output: &mut Frame, scratch: &mut [Scratch]| {
-                let (level, stage) = &stages[i];
-                let (rows, width) = (rows >> level, width >> level);
-                let origin = start >> level;
-                let context = Context { kernel: self.kernel, input, skip, rows, width, origin, observer };
-                run_strips(stage, &context, output, scratch);
-            };
-        run(0, &b.base, None, skip0, s0);
-        run(1, skip0, None, skip1, s1);
-        run(2, skip1, None, &mut b.bottom, s2);
-        run(3, &b.bottom, Some(skip1), decoded1, s3);
-        run(4, decoded1, Some(skip0), decoded0, s4);
-        let frames = [&*decoded0, &b.base];
-        self.finish(window, frames, planes, first, &mut b.ends);
+        let run = |i: usize,
+                   input: Frame<'_>,
+                   skip: Option<Frame<'_>>,
+                   output: &mut [f32],
+                   scratch: &mut [Scratch]| {
+            let (level, stage) = &stages[i];
+            let (rows, width, origin) = (full.rows >> level, width >> level, start >> level);
+            let context = Context { kernel: self.kernel, input, skip, rows, width, origin, observer };
+            run_strips(stage, &context, &mut output[..b.shapes[*level].len()], scratch);
+        };
+        let base = Frame::new(full, base);
+        run(0, base, None, skip, s0);
+        let skip = Frame::new(full, skip);
+        let (skip1, bottom) = shared.split_at_mut(half.len());
+        run(1, skip, None, skip1, s1);
+        let skip1 = Frame::new(half, skip1);
+        run(2, skip1, None, bottom, s2);
+        run(3, Frame::new(quarter, bottom), Some(skip1), decoded, s3);
+        run(4, Frame::new(half, decoded), Some(skip), shared, s4);
+        self.finish(window, [Frame::new(full, shared), base], planes, first, ends);
     }
 
     /// Input, fusion and the first full-precision convolution.
-    fn conv_in(&self, window: &Window<'_>, base: &mut Frame, ends: &mut [Ends]) {
+    fn conv_in(&self, window: &Window<'_>, shape: Shape, base: &mut [f32], ends: &mut [Ends]) {
         let Window { start, padded_rows, width, observer, .. } = *window;
-        let (row_len, stride) = (base.row_len(), base.stride);
-        let rows = base.data.len() / row_len;
+        let (row_len, Shape { rows, stride, .. }) = (shape.row_len(), shape);
         let strip = rows.div_ceil(ends.len()).next_multiple_of(GROUP);
-        let strips = base.data.par_chunks_mut(strip * row_len).zip(ends.par_iter_mut()).enumerate();
+        let strips = base.par_chunks_mut(strip * row_len).zip(ends.par_iter_mut()).enumerate();
         strips.for_each(|(i, (output, ends))| {
             for (at, output) in output.chunks_exact_mut(GROUP * row_len).enumerate() {
                 let row = i * strip + GROUP * at;
@@ -259,7 +262,7 @@ impl BinaryNetwork {
     fn finish(
         &self,
         window: &Window<'_>,
-        frames: [&Frame; 2],
+        frames: [Frame<'_>; 2],
         planes: Planes<'_>,
         first: usize,
         ends: &mut [Ends],
@@ -283,14 +286,13 @@ impl BinaryNetwork {
     fn finish_strip(
         &self,
         window: &Window<'_>,
-        [decoded, base]: [&Frame; 2],
+        [decoded, base]: [Frame<'_>; 2],
         mut planes: Planes<'_>,
         first: usize,
         ends: &mut Ends,
     ) {
         let Window { input, start, width, observer, .. } = *window;
-        let (columns, stride) = (input.size().1, base.stride);
-        let rows = base.data.len() / base.row_len();
+        let (columns, Shape { rows, stride, .. }) = (input.size().1, base.shape);
         let last = first + planes[0].len() / columns;
         let mapping = &self.parts.mapping;
         for row in (first..last).step_by(GROUP) {
@@ -349,9 +351,9 @@ fn no_results<'a>() -> Results<'a> {
 }
 
 /// Runs a stage, one strip of rows a scratch.
-fn run_strips(stage: &Stage<'_>, context: &Context<'_>, output: &mut Frame, scratch: &mut [Scratch]) {
-    let row_len = output.row_len();
+fn run_strips(stage: &Stage<'_>, context: &Context<'_>, output: &mut [f32], scratch: &mut [Scratch]) {
+    let row_len = output.len() / context.rows;
     let strip = context.rows.div_ceil(scratch.len());
-    let strips = output.data.par_chunks_mut(strip * row_len).zip(scratch.par_iter_mut()).enumerate();
+    let strips = output.par_chunks_mut(strip * row_len).zip(scratch.par_iter_mut()).enumerate();
     strips.for_each(|(i, (output, scratch))| stage.run(context, scratch, i * strip, output));
 }

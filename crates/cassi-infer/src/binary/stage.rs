@@ -8,18 +8,17 @@ use super::net::{Block, Down, Layer};
 use super::operands::{ChunkOperands, Operands, chunks, row_stride};
 use crate::kernels::{CHUNK, Kernel, LayerNorm, Target};
 
-/// A frame of rows `[row][channel][stride]`.
-#[derive(Debug, Default)]
-pub(super) struct Frame {
-    pub(super) data: Buffer<f32>,
+/// How a frame lies in memory: rows `[row][channel][stride]`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Shape {
+    pub(super) rows: usize,
     pub(super) channels: usize,
     pub(super) stride: usize,
 }
 
-impl Frame {
+impl Shape {
     pub(super) fn new(rows: usize, channels: usize, width: usize) -> Self {
-        let stride = row_stride(width);
-        Self { data: Buffer::new(0.0, rows * channels * stride), channels, stride }
+        Self { rows, channels, stride: row_stride(width) }
     }
 
     /// Floats a row.
@@ -27,8 +26,27 @@ impl Frame {
         self.channels * self.stride
     }
 
-    pub(super) fn row(&self, row: usize) -> &[f32] {
-        &self.data[row * self.row_len()..][..self.row_len()]
+    /// Floats in all.
+    pub(super) fn len(&self) -> usize {
+        self.rows * self.row_len()
+    }
+}
+
+/// A frame to read from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame<'a> {
+    data: &'a [f32],
+    pub(super) shape: Shape,
+}
+
+impl<'a> Frame<'a> {
+    /// The frame that `data` begins with.
+    pub(super) fn new(shape: Shape, data: &'a [f32]) -> Self {
+        Self { data: &data[..shape.len()], shape }
+    }
+
+    pub(super) fn row(&self, row: usize) -> &'a [f32] {
+        &self.data[row * self.shape.row_len()..][..self.shape.row_len()]
     }
 }
 
@@ -211,8 +229,8 @@ impl Scratch {
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) kernel: &'static Kernel,
-    pub(super) input: &'a Frame,
-    pub(super) skip: Option<&'a Frame>,
+    pub(super) input: Frame<'a>,
+    pub(super) skip: Option<Frame<'a>>,
     pub(super) rows: usize,
     pub(super) width: usize,
     /// Row of the whole level that row 0 is.
@@ -255,7 +273,7 @@ impl Stage<'_> {
             for source in first..2 * row + 2 {
                 for parity in 0..2 {
                     let half = &mut s.source[parity * source_len..][..source_len];
-                    every_second(c.input.row(source), c.input.stride, parity, half, stride, c.width);
+                    every_second(c.input.row(source), c.input.shape.stride, parity, half, stride, c.width);
                     set_all(&mut s.first, c.kernel, self.first, source % 3 * 2 + parity, half, stride);
                 }
             }
@@ -272,9 +290,9 @@ impl Stage<'_> {
             let (reads, writes) = s.shortcut.split_at_mut(source_len);
             if *averaged {
                 let (a, b) = (c.input.row(2 * row), c.input.row(2 * row + 1));
-                (c.kernel.rows.average)([a, b], c.input.stride, reads, stride, c.width);
+                (c.kernel.rows.average)([a, b], c.input.shape.stride, reads, stride, c.width);
             } else {
-                every_second(c.input.row(2 * row), c.input.stride, 0, reads, stride, c.width);
+                every_second(c.input.row(2 * row), c.input.shape.stride, 0, reads, stride, c.width);
             }
             for (start, pixels) in chunks(c.width) {
                 let input = (&reads[start..], stride);
@@ -284,7 +302,7 @@ impl Stage<'_> {
             shortcut = Some((&*writes, stride, true));
         } else {
             shortcut = Some(match self.rows {
-                Rows::Direct => (c.input.row(row), c.input.stride, false),
+                Rows::Direct => (c.input.row(row), c.input.shape.stride, false),
                 _ => (&s.source[row % 3 * source_len..][..source_len], stride, false),
             });
         }
@@ -319,10 +337,10 @@ impl Stage<'_> {
         let len = self.first.inputs * stride;
         let held = &mut s.source[row % 3 * len..][..len];
         let (source, source_stride): (&[f32], usize) = match self.rows {
-            Rows::Direct => (c.input.row(row), c.input.stride),
+            Rows::Direct => (c.input.row(row), c.input.shape.stride),
             Rows::Down(_) => {
                 let (a, b) = (c.input.row(2 * row), c.input.row(2 * row + 1));
-                (c.kernel.rows.average)([a, b], c.input.stride, held, stride, c.width);
+                (c.kernel.rows.average)([a, b], c.input.shape.stride, held, stride, c.width);
                 (held, stride)
             }
             Rows::Up => {
@@ -334,7 +352,7 @@ impl Stage<'_> {
                 };
                 let rows = [c.input.row(near), c.input.row(far)];
                 // The fused row is free until the first layer writes it.
-                (c.kernel.rows.double)(rows, c.input.stride, held, stride, c.width / 2, &mut s.fused);
+                (c.kernel.rows.double)(rows, c.input.shape.stride, held, stride, c.width / 2, &mut s.fused);
                 (held, stride)
             }
         };

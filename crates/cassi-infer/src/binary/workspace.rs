@@ -4,7 +4,7 @@ use super::BinaryNetwork;
 use super::buffer::Buffer;
 use super::net::{BANDS, BuildParts};
 use super::operands::{ChunkOperands, Operands, row_stride};
-use super::stage::{Frame, Rows, Scratch, Stage, rings};
+use super::stage::{Rows, Scratch, Shape, Stage, rings};
 use super::winograd::Groups;
 
 /// Rows of padded image that one window holds at most, halo included, unless told otherwise.
@@ -59,14 +59,17 @@ struct Key {
 /// Frames of whole windows and scratch of strips.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
+    /// Frames of the three levels.
+    pub(super) shapes: [Shape; 3],
     /// `conv_in`'s output.
-    pub(super) base: Frame,
-    /// Outputs of the two encoder stages.
-    pub(super) skips: [Frame; 2],
-    /// Output of the bottleneck.
-    pub(super) bottom: Frame,
-    /// Outputs of the two decoder stages.
-    pub(super) decoded: [Frame; 2],
+    pub(super) base: Buffer<f32>,
+    /// Output of the first encoder stage.
+    pub(super) skip: Buffer<f32>,
+    /// Output of the first decoder stage.
+    pub(super) decoded: Buffer<f32>,
+    /// Outputs of the second encoder stage and of the bottleneck, one after the other; then, when neither is needed any
+    /// more, of the second decoder stage.
+    pub(super) shared: Buffer<f32>,
     /// Strips of the five stages, in order.
     pub(super) stages: [Vec<Scratch>; 5],
     /// Strips of the first and the last pass.
@@ -118,7 +121,9 @@ pub(super) fn stages(parts: &BuildParts) -> [(usize, Stage<'_>); 5] {
 impl Buffers {
     fn new(parts: &BuildParts, key: Key) -> Self {
         let Key { rows, width, threads, .. } = key;
-        let frame = |level: usize| Frame::new(rows >> level, BANDS << level, width >> level);
+        let shapes = [0, 1, 2].map(|level| Shape::new(rows >> level, BANDS << level, width >> level));
+        let [full, half, quarter] = shapes.map(|shape| shape.len());
+        let floats = |count: usize| Buffer::new(0.0, count);
         let strips = |level: usize, stage: &Stage<'_>| -> Vec<Scratch> {
             (0..threads.min(rows >> level)).map(|_| Scratch::new(stage, width >> level)).collect()
         };
@@ -130,10 +135,11 @@ impl Buffers {
             conv_out: Groups::new(width),
         };
         Self {
-            base: frame(0),
-            skips: [frame(0), frame(1)],
-            bottom: frame(2),
-            decoded: [frame(1), frame(0)],
+            shapes,
+            base: floats(full),
+            skip: floats(full),
+            decoded: floats(half),
+            shared: floats(full.max(half + quarter)),
             stages: stages(parts).each_ref().map(|(level, stage)| strips(*level, stage)),
             ends: (0..threads.min(rows)).map(ends).collect(),
         }
