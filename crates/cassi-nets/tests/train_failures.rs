@@ -3,7 +3,7 @@
 
 mod train_common;
 
-use cassi_nets::train::{Crop, RunOptions, TrainConfig, TrainError, run};
+use cassi_nets::train::{Binarise, Crop, RunOptions, TrainConfig, TrainError, run};
 use train_common::*;
 
 #[test]
@@ -70,6 +70,13 @@ fn data_that_does_not_suffice() {
     assert!(error.to_string().contains("cache_mb"), "{error}");
     let unknown = TrainConfig::parse("name = \"a\"\nmethods = \"mst-s\"", "a.toml").expect_err("unknown key");
     assert!(unknown.to_string().contains("methods"), "{unknown}");
+    for (method, from) in [("mst-s", 0.2), ("bisrnet", 0.9)] {
+        let binarise = Some(Binarise { from, until: 0.5 });
+        let text = toml::to_string(&TrainConfig { method: method.into(), binarise, ..config.clone() });
+        let error =
+            TrainConfig::parse(&text.expect("plain data"), "b.toml").expect_err("not binary, or too late");
+        assert!(error.to_string().contains("binarise"), "{error}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 mod train_common;
 
 use cassi_core::{Cube, NamedTensors, Tensor as HostTensor, Wavelengths};
-use cassi_nets::train::{Event, Precision, TrainConfig, Validation, data, run};
+use cassi_nets::train::{Binarise, Event, Precision, TrainConfig, Validation, data, run};
 use ndarray::Axis;
 use train_common::*;
 
@@ -113,6 +113,47 @@ fn validations_without_a_gain_end_a_training() {
     let report = report.expect("trained");
     // The first is the best so far; after three more without a gain it ends.
     assert_eq!((report.steps, report.finished, validations, best), (8, true, 4, 1));
+}
+
+#[test]
+fn a_network_that_is_not_binary_yet_is_not_kept() {
+    let _turn = turn();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut config = workshop(folder.path(), 12, 1e-3);
+    config.method = "bisrnet".into();
+    config.binarise = Some(Binarise { from: 0.25, until: 0.75 });
+    let validation = config.validation.take().expect("a validation");
+    config.validation = Some(Validation { every: 2, ..validation });
+    let out = folder.path().join("out");
+    let weights = out.join("tiny.safetensors");
+    let (mut first_best, mut scores) = (None, Vec::new());
+    run(&config, &out, &options(None), &mut |event| {
+        if let Event::Validation { step, best, scores: found, .. } = event {
+            assert_eq!(weights.exists(), step >= 10, "step {step}");
+            scores.push((step, found[0].scores.psnr_unit_peak));
+            first_best = first_best.or(best.then_some(step));
+        }
+    })
+    .expect("trained");
+    assert_eq!(first_best, Some(10), "from three quarters of twelve steps on it is binary");
+    assert_eq!(scores.len(), 6);
+
+    // Nothing but the hardness differs at first, and that shows.
+    let hard = TrainConfig { binarise: None, ..config.clone() };
+    let mut at_two = None;
+    run(&hard, &folder.path().join("hard"), &options(None), &mut |event| {
+        if let Event::Validation { step: 2, scores, .. } = event {
+            at_two = Some(scores[0].scores.psnr_unit_peak);
+        }
+    })
+    .expect("trained");
+    assert_ne!(at_two, Some(scores[0].1));
+
+    // A run that goes on exactly as one that was not interrupted, amid the change.
+    let killed = folder.path().join("killed");
+    run(&config, &killed, &options(Some(7)), &mut |_| ()).expect("started");
+    run(&config, &killed, &options(None), &mut |_| ()).expect("resumed");
+    assert_eq!(weights_of(&killed), weights_of(&out));
 }
 
 #[test]

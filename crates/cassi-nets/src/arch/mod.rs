@@ -32,9 +32,8 @@ pub trait Network {
     /// Changes freshly drawn parameters to those that a training starts from, where these differ.
     fn start_training(&self) {}
 
-    /// Tells the network which fraction of its training is done, from 0 to 1. Only IR-Net cares, whose surrogate
-    /// gradient sharpens as training goes on.
-    fn set_progress(&self, _fraction: f64) {}
+    /// Tells the network where in its training it is. Only binarized networks care.
+    fn set_phase(&self, _phase: Phase) {}
 
     /// Keeps what is computed inside from now on, for conformance tests.
     fn record_taps(&self) {}
@@ -43,6 +42,22 @@ pub trait Network {
     /// computes in.
     fn take_taps(&self) -> Vec<(String, Tensor)> {
         Vec::new()
+    }
+}
+
+/// Where in its training a binarized network is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Phase {
+    /// Fraction that is done, from 0 to 1: IR-Net's surrogate gradient sharpens with it.
+    pub done: f64,
+    /// How hard signs are, of activations and of weights: 1 is the sign itself, as published, 0 the smooth function that
+    /// its gradient is taken from, and between them is their mixture.
+    pub hardness: f64,
+}
+
+impl Default for Phase {
+    fn default() -> Self {
+        Self { done: 0.0, hardness: 1.0 }
     }
 }
 

@@ -7,7 +7,7 @@ mod masks;
 
 use serde::{Deserialize, Serialize};
 
-use crate::arch::{MaskShift, Shape};
+use crate::arch::{MaskShift, Phase, Shape, binary};
 use crate::train::TrainError;
 use crate::train::schedule::Schedule;
 pub use masks::{MaskSource, MaskUse};
@@ -59,6 +59,9 @@ pub struct TrainConfig {
     /// Learning rate over the steps.
     #[serde(default)]
     pub schedule: Schedule,
+    /// Binarized networks: when signs become signs; from the start if this is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binarise: Option<Binarise>,
     /// Crop and batch sizes over the steps.
     pub stages: Vec<Stage>,
     /// What the weights are judged on while they are trained.
@@ -249,6 +252,17 @@ impl Default for Optimiser {
     }
 }
 
+/// A network that begins smooth: signs of activations and weights are the functions that their gradients are taken
+/// from up to `from`, turn into signs linearly, and are signs from `until` on (fractions of the steps).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Binarise {
+    /// Smooth before.
+    pub from: f64,
+    /// Binary after.
+    pub until: f64,
+}
+
 /// Crop and batch size of a part of the training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -399,6 +413,14 @@ impl TrainConfig {
                 "stages: crops of at least 16, in multiples of 8, and a batch of at least 1",
             ),
             (self.validation.as_ref().is_none_or(|v| v.every > 0), "validation.every: at least 1"),
+            (
+                self.binarise.as_ref().is_none_or(|b| 0.0 <= b.from && b.from <= b.until && b.until <= 1.0),
+                "binarise: fractions of the steps, `from` no later than `until`",
+            ),
+            (
+                self.binarise.is_none() || binary::METHODS.contains(&self.method.as_str()),
+                "binarise: for binarized networks alone",
+            ),
         ];
         checks.iter().find(|(fine, _)| !fine).map(|(_, what)| format!("expected {what}"))
     }
@@ -411,6 +433,17 @@ impl TrainConfig {
             .find(|stage| done < stage.until)
             .or(self.stages.last())
             .expect("a stage, as checked")
+    }
+
+    /// Where in its training the network is at `step`.
+    pub(crate) fn phase(&self, step: u64) -> Phase {
+        let done = step as f64 / self.steps as f64;
+        let hardness = match &self.binarise {
+            None => 1.0,
+            Some(b) if done >= b.until => 1.0,
+            Some(b) => ((done - b.from) / (b.until - b.from)).max(0.0),
+        };
+        Phase { done, hardness }
     }
 
     /// The sizes of the network for an instrument.

@@ -21,8 +21,8 @@ pub mod validate;
 mod workers;
 
 pub use config::{
-    Augmentation, BinomialNoise, Crop, DataSource, Loss, LossKind, MaskSource, MaskUse, Noise, Optimiser,
-    Precision, Stage, Storage, TrainConfig, Validation, expand,
+    Augmentation, Binarise, BinomialNoise, Crop, DataSource, Loss, LossKind, MaskSource, MaskUse, Noise,
+    Optimiser, Precision, Stage, Storage, TrainConfig, Validation, expand,
 };
 pub use error::TrainError;
 pub use report::{Event, RunOptions, TrainReport};

@@ -21,7 +21,7 @@ use super::sample::Sampler;
 use super::validate::{SceneScore, mean, validate};
 use super::workers::{Plan, Workers};
 use super::{Event, RunOptions, TrainError, TrainReport, panic_message, picture};
-use crate::arch::{Layout, Network, Options, build};
+use crate::arch::{Layout, Network, Options, Phase, build};
 use crate::{device, weights};
 
 /// Trains a network as configured; everything is written below `out`. If `out` holds a checkpoint of the same
@@ -202,9 +202,9 @@ impl<'a> Training<'a> {
                 .map_err(|panic| self.failure(panic_message(panic), stage.batch, stage, |_| false))?;
             meter.drawn(drawing);
             let part = self.part(stage);
-            let done = step as f64 / config.steps as f64;
-            let (gradient, loss) = self.workers.gradient(&batch, part, done).map_err(|message| {
-                let fits = |part| self.workers.gradient(&batch, part, done).is_ok();
+            let phase = config.phase(step);
+            let (gradient, loss) = self.workers.gradient(&batch, part, phase).map_err(|message| {
+                let fits = |part| self.workers.gradient(&batch, part, phase).is_ok();
                 self.failure(message, part, stage, fits)
             })?;
             let rate = config.optimiser.rate * config.schedule.at(step, config.steps);
@@ -239,7 +239,7 @@ impl<'a> Training<'a> {
             if validate || (ended && !interrupted) {
                 self.read_losses(&mut pending, &mut meter)?;
                 let patience = config.validation.as_ref().map_or(0, |v| v.patience);
-                self.judge(rate, events)?;
+                self.judge(rate, ended, events)?;
                 ended |= patience > 0 && self.progress.stale >= patience;
                 self.progress.seconds = meter.seconds();
             }
@@ -256,7 +256,7 @@ impl<'a> Training<'a> {
         }
         if !self.judged {
             // Resumed after its last step.
-            self.judge(0.0, events)?;
+            self.judge(0.0, true, events)?;
         }
         Ok(self.report(true))
     }
@@ -301,8 +301,12 @@ impl<'a> Training<'a> {
         Row { step, seconds, samples, rate, loss, psnr }
     }
 
-    /// Validates the averaged weights and writes them with their card if they are the best so far.
-    fn judge(&mut self, rate: f64, events: &mut dyn FnMut(Event)) -> Result<(), TrainError> {
+    /// Validates the averaged weights and writes them with their card if they are the best so far. Those of a network
+    /// that is still becoming binary are judged as it is, but neither kept nor compared; where it has `ended`, as signs.
+    fn judge(&mut self, rate: f64, ended: bool, events: &mut dyn FnMut(Event)) -> Result<(), TrainError> {
+        let phase = self.config.phase(self.progress.step);
+        let hardness = if ended { 1.0 } else { phase.hardness };
+        self.network.set_phase(Phase { hardness, ..phase });
         let (network, instrument, device) = (&*self.network, &self.instrument, self.device);
         let validation = &self.validation;
         let store = &self.store;
@@ -322,15 +326,17 @@ impl<'a> Training<'a> {
         let (scores, tensors) = if average { self.optimiser.with_average(judge) } else { judge() };
         tch::set_num_threads(1);
         let step = self.progress.step;
-        let mut best = true;
+        let mut best = hardness == 1.0;
         if !scores.is_empty() {
             let psnr = mean(&scores).psnr_unit_peak;
-            best = self.progress.best.is_none_or(|(before, _)| psnr > before);
-            if best {
-                self.progress.best = Some((psnr, step));
-                self.progress.stale = 0;
-            } else {
-                self.progress.stale += 1;
+            if hardness == 1.0 {
+                best = self.progress.best.is_none_or(|(before, _)| psnr > before);
+                if best {
+                    self.progress.best = Some((psnr, step));
+                    self.progress.stale = 0;
+                } else {
+                    self.progress.stale += 1;
+                }
             }
             self.log.add(self.row(rate, None, Some(psnr)))?;
             if let Some(picture) = picture::comparison(&pairs, &self.instrument.wavelengths_nm) {

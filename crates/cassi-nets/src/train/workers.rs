@@ -15,7 +15,7 @@ use super::loss::loss;
 use super::optimiser::{bind, take_gradient};
 use super::sample::Batch;
 use crate::NetsError;
-use crate::arch::{Options, build};
+use crate::arch::{Options, Phase, build};
 
 /// What every worker needs to build its replica.
 #[derive(Debug, Clone)]
@@ -32,8 +32,7 @@ pub(crate) struct Plan {
 /// Parts of a batch, each with its share of the whole.
 struct Job {
     parts: Vec<(Batch, f64)>,
-    /// Fraction of the training that is done.
-    progress: f64,
+    phase: Phase,
 }
 
 /// A gradient and the loss (a tensor, so that a GPU need not be waited for), or what libtorch said.
@@ -79,7 +78,7 @@ impl Workers {
                 for job in incoming {
                     let answer = catch_unwind(AssertUnwindSafe(|| {
                         let mut total = Tensor::zeros([], (Kind::Float, plan.device));
-                        network.set_progress(job.progress);
+                        network.set_phase(job.phase);
                         for (batch, share) in job.parts {
                             let Batch { features, mask, truth } = batch;
                             let (features, mask) = match plan.precision {
@@ -118,7 +117,7 @@ impl Workers {
     }
 
     /// Gradient and loss of a batch, in parts of at most `part` samples. The sum runs over workers in their order.
-    pub(crate) fn gradient(&self, batch: &Batch, part: usize, progress: f64) -> Answer {
+    pub(crate) fn gradient(&self, batch: &Batch, part: usize, phase: Phase) -> Answer {
         let whole = batch.truth.size()[0];
         let mut jobs: Vec<Vec<(Batch, f64)>> = self.0.iter().map(|_| Vec::new()).collect();
         let count = self.count();
@@ -128,7 +127,7 @@ impl Workers {
         }
         let busy = jobs.iter().filter(|job| !job.is_empty()).count();
         for (worker, parts) in self.0.iter().zip(jobs).take(busy) {
-            worker.jobs.send(Job { parts, progress }).map_err(|_| "a worker has ended".to_string())?;
+            worker.jobs.send(Job { parts, phase }).map_err(|_| "a worker has ended".to_string())?;
         }
         let mut sum: Option<(Tensor, Tensor)> = None;
         let mut failure = None;

@@ -46,7 +46,7 @@ impl Layer for Unit {
         tap("input", x);
         let redistributed = x * like(&self.factor, x) + like(&self.offset, x);
         tap("pre_sign", &redistributed);
-        let sign = sign_scalable(&redistributed, &like(&self.beta, x));
+        let sign = sign_scalable(&redistributed, &like(&self.beta, x), pass.hardness);
         drop(redistributed);
         tap("activation", &sign);
         let convolved = self.conv.forward(&sign, pass);

@@ -9,7 +9,7 @@ use tch::{Kind, Tensor};
 use super::super::layers::{like, pointwise};
 use super::layers::{Layer, Pass};
 use super::place::{Place, uniform};
-use super::sign::{sign_estimated, sign_identity};
+use super::sign::{sign_estimated, sign_identity, through};
 
 /// From latent weights `[output, input, row, column]` to those that are convolved with.
 #[derive(Debug)]
@@ -113,25 +113,25 @@ impl BinaryConv {
         match &self.rule {
             Rule::Sign => {
                 self.keep_latent_within_one(pass);
-                sign_identity(&latent)
+                sign_identity(&latent, pass.hardness)
             }
             Rule::SignOfZeroIsOne => {
                 self.keep_latent_within_one(pass);
                 let positive = latent.detach().ge(0.0).to_kind(latent.kind()) * 2.0 - 1.0;
-                &latent - latent.detach() + positive
+                through(&latent, &positive, pass.hardness)
             }
-            Rule::Scaled => scaled_sign(&latent),
+            Rule::Scaled => scaled_sign(&latent, pass.hardness),
             Rule::Balanced => {
                 let (deviation, mean) = latent.std_mean_dim([1i64, 2, 3].as_slice(), true, true);
                 let balanced = (&latent - mean) / deviation;
                 let scale = power_of_two_near(&mean_absolute(&balanced));
-                sign_estimated(&balanced, pass.estimator) * scale
+                sign_estimated(&balanced, pass.estimator, pass.hardness) * scale
             }
             Rule::Standardised { gain } => {
                 let (deviation, mean) = latent.std_mean_dim([1i64, 2, 3].as_slice(), false, true);
                 let fan_in: i64 = self.shape[1..].iter().product();
                 let standardised = (&latent - mean) * (fan_in as f64).powf(-0.5) / (deviation + 1e-5);
-                gain * scaled_sign(&standardised)
+                gain * scaled_sign(&standardised, pass.hardness)
             }
         }
     }
@@ -168,9 +168,10 @@ fn mean_absolute(weight: &Tensor) -> Tensor {
 ///
 /// The three terms are added left to right as in the published code. In single precision that leaves residues of up to
 /// 6e-8 beside `±mean|w|` (where `|w|` is large against the mean); official weights were trained with them.
-fn scaled_sign(weight: &Tensor) -> Tensor {
+fn scaled_sign(weight: &Tensor, hardness: f64) -> Tensor {
     let clipped = weight.clamp(-1.0, 1.0);
-    mean_absolute(weight) * weight.detach().sign() - clipped.detach() + clipped
+    let scaled = mean_absolute(weight) * weight.detach().sign();
+    if hardness == 1.0 { scaled - clipped.detach() + clipped } else { through(&clipped, &scaled, hardness) }
 }
 
 /// `2^round(log₂ x)`, halves to even.
@@ -195,7 +196,7 @@ mod tests {
     #[test]
     fn a_scaled_sign_has_two_values_a_channel_and_a_clipped_gradient() {
         let w = weight();
-        let binary = scaled_sign(&w);
+        let binary = scaled_sign(&w, 1.0);
         binary.sum(Kind::Double).backward();
         for channel in 0..3 {
             let latent = w.detach().get(channel).flatten(0, -1);
@@ -221,7 +222,12 @@ mod tests {
             tch::no_grad(|| {
                 conv.latent.shallow_clone().copy_(&Tensor::from_slice(&latent).view([1, 4, 1, 1]))
             });
-            let pass = Pass { train: false, estimator: Estimator::at(0.0), taps: &RefCell::new(None) };
+            let pass = Pass {
+                train: false,
+                estimator: Estimator::at(0.0),
+                hardness: 1.0,
+                taps: &RefCell::new(None),
+            };
             let weight = conv.weight(&pass);
             (&weight * Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0]).view([1, 4, 1, 1]))
                 .sum(Kind::Float)

@@ -18,6 +18,8 @@ pub(super) struct Pass<'a> {
     pub(super) train: bool,
     /// IR-Net's surrogate gradient.
     pub(super) estimator: Estimator,
+    /// How hard signs are, see [`crate::arch::Phase`].
+    pub(super) hardness: f64,
     /// Where to note intermediate results, if wanted.
     pub(super) taps: &'a RefCell<Option<Vec<(String, Tensor)>>>,
 }
@@ -108,10 +110,10 @@ pub(super) enum Sign {
 impl Layer for Sign {
     fn forward(&self, x: &Tensor, pass: &Pass) -> Tensor {
         match self {
-            Self::Identity => sign_identity(x),
-            Self::Clipped => sign_clipped(x),
-            Self::Quadratic => sign_quadratic(x),
-            Self::Estimated => sign_estimated(x, pass.estimator),
+            Self::Identity => sign_identity(x, pass.hardness),
+            Self::Clipped => sign_clipped(x, pass.hardness),
+            Self::Quadratic => sign_quadratic(x, pass.hardness),
+            Self::Estimated => sign_estimated(x, pass.estimator, pass.hardness),
         }
     }
 }
@@ -245,21 +247,20 @@ impl FloatConv {
         Self { weight, bias: None, stride }
     }
 
-    /// Halves the freshly drawn weights and adds what hands the first channels on.
-    pub(super) fn start_near_identity(&self) {
-        let size = self.weight.size();
-        let identity = Tensor::eye_m(size[0], size[1], (self.weight.kind(), self.weight.device()));
+    /// At first nothing but this `matrix [to, from]` at the centre.
+    pub(super) fn start_as(&self, matrix: &Tensor) {
+        let side = self.weight.size()[3];
         tch::no_grad(|| {
-            let mut weight = self.weight.shallow_clone();
-            weight *= 0.5;
-            let mut centre = weight.select(3, size[3] / 2).select(2, size[2] / 2);
-            centre += identity;
+            let _ = self.weight.shallow_clone().zero_();
+            self.weight.select(3, side / 2).select(2, side / 2).copy_(matrix);
         });
     }
 
-    /// Gives nothing at first.
-    pub(super) fn start_at_zero(&self) {
-        let _ = tch::no_grad(|| self.weight.shallow_clone().zero_());
+    /// Gives this bias at first.
+    pub(super) fn start_bias_at(&self, values: &Tensor) {
+        if let Some(bias) = &self.bias {
+            tch::no_grad(|| bias.shallow_clone().copy_(values));
+        }
     }
 
     /// A 1x1 convolution with bias.

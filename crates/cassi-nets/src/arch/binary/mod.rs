@@ -26,7 +26,7 @@ use tch::Tensor;
 use tch::nn::Path;
 
 use super::layers::{pad_to_multiple, unshear_snapshot};
-use super::{Layout, MaskForm, Network, Options, Shape};
+use super::{Layout, MaskForm, Network, Options, Phase, Shape};
 use crate::NetsError;
 use layers::{FloatConv, Layer, Pass};
 use place::Place;
@@ -59,7 +59,7 @@ pub struct BinaryNet {
     gain: f64,
     options: Options,
     binary_weights: Vec<String>,
-    progress: Cell<f64>,
+    phase: Cell<Phase>,
     taps: RefCell<Option<Vec<(String, Tensor)>>>,
 }
 
@@ -92,7 +92,7 @@ impl BinaryNet {
             gain: family.gain(),
             options: *options,
             binary_weights: binary.into_inner(),
-            progress: Cell::new(0.0),
+            phase: Cell::new(Phase::default()),
             taps: RefCell::new(None),
         })
     }
@@ -120,7 +120,8 @@ impl BinaryNet {
 
 impl Network for BinaryNet {
     fn forward(&self, features: &Tensor, mask: Option<&Tensor>, train: bool) -> Tensor {
-        let pass = Pass { train, estimator: Estimator::at(self.progress.get()), taps: &self.taps };
+        let Phase { done, hardness } = self.phase.get();
+        let pass = Pass { train, estimator: Estimator::at(done), hardness, taps: &self.taps };
         let x = self.fused(features, mask, &pass);
         let (rows, columns) = (x.size()[2], x.size()[3]);
         let padded = pad_to_multiple(&x, 8);
@@ -145,14 +146,32 @@ impl Network for BinaryNet {
 
     /// The estimate starts near the un-sheared snapshot, as in MST, and the body adds to it what it learns. From a
     /// random start the body's sums of hundreds of signs bury the scene, and training spends itself on quieting them.
+    ///
+    /// The mask, which is the same in all bands, is added to one band and subtracted from the next, and the last
+    /// convolution takes it off again. Where it shows in the estimate instead, the first steps unlearn it before the
+    /// body can use it: the residual around the body hands on whatever enters.
     fn start_training(&self) {
-        self.fution.start_near_identity();
-        self.conv_in.start_near_identity();
-        self.conv_out.start_at_zero();
+        const SHARE: f64 = 0.2;
+        // Near the mean of masks in use.
+        const MIDDLE: f64 = 0.5;
+        let bands = self.options.shape.bands as i64;
+        let identity = Tensor::eye(bands, (tch::Kind::Float, tch::Device::Cpu));
+        let turns: Vec<f32> = (0..bands).map(|band| if band % 2 == 0 { 1.0 } else { -1.0 }).collect();
+        let turns = Tensor::from_slice(&turns);
+        let column = turns.view([bands, 1]);
+        let mask = (&column * (SHARE / bands as f64)).expand([bands, bands], false);
+        if self.options.layout == Layout::Standard {
+            self.fution.start_as(&Tensor::cat(&[&identity, &mask], 1));
+            self.fution.start_bias_at(&(&turns * (-SHARE * MIDDLE)));
+            self.conv_out.start_as(&(&column * turns.view([1, bands]) / -(bands as f64)));
+        } else {
+            self.conv_out.start_as(&identity.zeros_like());
+        }
+        self.conv_in.start_as(&identity);
     }
 
-    fn set_progress(&self, fraction: f64) {
-        self.progress.set(fraction);
+    fn set_phase(&self, phase: Phase) {
+        self.phase.set(phase);
     }
 
     fn record_taps(&self) {

@@ -4,6 +4,8 @@
 //! differentiates `s − detach(s) + detach(sign x)`: its value is exactly the sign (`s − s` is zero in any precision), and
 //! its derivative exactly that of `s`. The sign of zero is zero, as in the published code.
 //!
+//! A training may begin with the stand-in itself and turn to the sign by degrees (`hardness`, not in the published code).
+//!
 //! | stand-in | s(x) | s'(x) | used by |
 //! |---|---|---|---|
 //! | identity | x | 1 | BNN (its hard tanh clips) |
@@ -17,39 +19,44 @@
 
 use tch::Tensor;
 
-/// `sign(x)` with the derivative of `stand_in`, which is a function of `x`.
-fn sign_through(x: &Tensor, stand_in: &Tensor) -> Tensor {
-    stand_in - stand_in.detach() + x.detach().sign()
+/// `hard` with the derivative of `soft`, or, below a hardness of 1, that share of `hard` and the rest of `soft`.
+pub(super) fn through(soft: &Tensor, hard: &Tensor, hardness: f64) -> Tensor {
+    match hardness {
+        // Exactly `hard`, whatever the rounding of the other form.
+        1.0 => soft - soft.detach() + hard.detach(),
+        0.0 => soft.shallow_clone(),
+        _ => soft + (hard.detach() - soft.detach()) * hardness,
+    }
 }
 
 /// The gradient passes unchanged.
-pub(super) fn sign_identity(x: &Tensor) -> Tensor {
-    sign_through(x, x)
+pub(super) fn sign_identity(x: &Tensor, hardness: f64) -> Tensor {
+    through(x, &x.detach().sign(), hardness)
 }
 
 /// The gradient passes where `|x| ≤ 1`.
-pub(super) fn sign_clipped(x: &Tensor) -> Tensor {
-    sign_through(x, &x.clamp(-1.0, 1.0))
+pub(super) fn sign_clipped(x: &Tensor, hardness: f64) -> Tensor {
+    through(&x.clamp(-1.0, 1.0), &x.detach().sign(), hardness)
 }
 
 /// The gradient of a piecewise quadratic that touches ±1 at ±1.
-pub(super) fn sign_quadratic(x: &Tensor) -> Tensor {
+pub(super) fn sign_quadratic(x: &Tensor, hardness: f64) -> Tensor {
     let clipped = x.clamp(-1.0, 1.0);
     let stand_in = &clipped * (2.0 - clipped.abs());
-    sign_through(x, &stand_in)
+    through(&stand_in, &x.detach().sign(), hardness)
 }
 
 /// The gradient of `k tanh(t x)`.
-pub(super) fn sign_estimated(x: &Tensor, estimator: Estimator) -> Tensor {
+pub(super) fn sign_estimated(x: &Tensor, estimator: Estimator, hardness: f64) -> Tensor {
     let stand_in = (x * estimator.t).tanh() * estimator.k;
-    sign_through(x, &stand_in)
+    through(&stand_in, &x.detach().sign(), hardness)
 }
 
 /// The gradient of `tanh(beta x)`, for `x` and for `beta [1]`.
-pub(super) fn sign_scalable(x: &Tensor, beta: &Tensor) -> Tensor {
+pub(super) fn sign_scalable(x: &Tensor, beta: &Tensor, hardness: f64) -> Tensor {
     // Named, so that the product is freed before the next buffers are taken.
     let stand_in = (x * beta).tanh();
-    sign_through(x, &stand_in)
+    through(&stand_in, &x.detach().sign(), hardness)
 }
 
 /// IR-Net's "error decay estimator": the slope `t` and height `k` of its tanh.
@@ -99,21 +106,21 @@ mod tests {
     #[test]
     fn surrogates_have_the_sign_and_their_closed_form_gradient() {
         let inside = |x: f64| f64::from(u8::from(x.abs() <= 1.0));
-        check(sign_identity, |_| 1.0);
-        check(sign_clipped, inside);
-        check(sign_quadratic, |x| inside(x) * (2.0 - 2.0 * x.abs()));
+        check(|x| sign_identity(x, 1.0), |_| 1.0);
+        check(|x| sign_clipped(x, 1.0), inside);
+        check(|x| sign_quadratic(x, 1.0), |x| inside(x) * (2.0 - 2.0 * x.abs()));
         for progress in [0.0, 0.4, 1.0] {
             let Estimator { k, t } = Estimator::at(progress);
-            check(|x| sign_estimated(x, Estimator { k, t }), |x| k * t * sech2(t * x));
+            check(|x| sign_estimated(x, Estimator { k, t }, 1.0), |x| k * t * sech2(t * x));
         }
         let beta = 1.7;
-        check(|x| sign_scalable(x, &Tensor::from_slice(&[beta])), |x| beta * sech2(beta * x));
+        check(|x| sign_scalable(x, &Tensor::from_slice(&[beta]), 1.0), |x| beta * sech2(beta * x));
     }
 
     #[test]
     fn the_sharpness_of_the_tanh_is_learned() {
         let beta = Tensor::from_slice(&[1.7]).set_requires_grad(true);
-        sign_scalable(&Tensor::from_slice(&X), &beta).sum(Kind::Double).backward();
+        sign_scalable(&Tensor::from_slice(&X), &beta, 1.0).sum(Kind::Double).backward();
         let expected: f64 = X.iter().map(|&x| x * sech2(1.7 * x)).sum();
         assert!((beta.grad().double_value(&[0]) - expected).abs() < 1e-12);
     }
@@ -122,7 +129,24 @@ mod tests {
     fn the_value_is_exact_in_single_precision() {
         // 10 tanh(0.1 x) is far from ±1, where `sign − s + s` would round to something else.
         let x = Tensor::linspace(-3.0, 3.0, 1001, (Kind::Float, tch::Device::Cpu));
-        assert_eq!(sign_estimated(&x, Estimator::at(0.0)), x.sign());
+        assert_eq!(sign_estimated(&x, Estimator::at(0.0), 1.0), x.sign());
+    }
+
+    #[test]
+    fn a_sign_hardens_by_degrees_under_one_gradient() {
+        for hardness in [0.0, 0.25, 1.0] {
+            let x = Tensor::from_slice(&X).set_requires_grad(true);
+            let y = sign_clipped(&x, hardness);
+            y.sum(Kind::Double).backward();
+            let (value, gradient) =
+                (Vec::<f64>::try_from(&y).unwrap(), Vec::<f64>::try_from(x.grad()).unwrap());
+            for ((x, value), gradient) in X.into_iter().zip(value).zip(gradient) {
+                let sign = if x == 0.0 { 0.0 } else { x.signum() };
+                // Three roundings of numbers of size one in double precision.
+                assert!((value - (hardness * sign + (1.0 - hardness) * x.clamp(-1.0, 1.0))).abs() < 1e-15);
+                assert_eq!(gradient, f64::from(u8::from(x.abs() <= 1.0)));
+            }
+        }
     }
 
     #[test]
