@@ -166,8 +166,17 @@ fn halved_weights_take_their_card_along() {
     let bench = Bench::new();
     let path = bench.add("mine", 1, MaskPolicy::Any);
     let (whole, half) = (bench.scratch.file("whole.safetensors"), bench.scratch.file("half.safetensors"));
+    // With the log of its training, which is looked for beside the card only.
+    let card = Path::new(&path).with_extension("toml");
+    let training = "\n[training]\ndata = []\ncommand = \"\"\nseed = 0\nsteps = 1\nsamples = 1\nseconds = 1.0\n\
+                    version = \"0\"\nlog = \"elsewhere/run.csv\"\n";
+    std::fs::write(&card, std::fs::read_to_string(&card).unwrap() + training).unwrap();
+    std::fs::write(card.with_file_name("run.csv"), "step,loss\n1,0.5\n").unwrap();
     output(&["convert", &path, &whole]);
     output(&["convert", &whole, &half, "--half"]);
+    assert_eq!(std::fs::read_to_string(bench.scratch.file("half.csv")).unwrap(), "step,loss\n1,0.5\n");
+    let carried = std::fs::read_to_string(bench.scratch.file("half.toml")).unwrap();
+    assert!(carried.contains("log = \"half.csv\""), "{carried}");
     let length = |path: &str| std::fs::metadata(path).unwrap().len();
     assert!(length(&half) * 3 < length(&whole) * 2, "{} against {}", length(&half), length(&whole));
     for weights in [&whole, &half] {

@@ -159,6 +159,9 @@ pub struct CardTraining {
     pub samples: u64,
     /// Seconds of training.
     pub seconds: f64,
+    /// Table of the run, loss, rate and validation over steps: a file beside the card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
     /// On what, e.g. `cpu, 2 threads`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,

@@ -102,7 +102,8 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Writes the card of weights, where there is one, beside their new file, with that file's hash.
+/// Writes the card of weights, where there is one, and the log that it names, beside their new file, with that file's
+/// hash.
 fn carry_card(input: &Path, output: &Path) -> anyhow::Result<()> {
     let (from, to) = (input.with_extension("toml"), output.with_extension("toml"));
     if !from.is_file() || !has_extension(output, &["safetensors"]) {
@@ -111,6 +112,15 @@ fn carry_card(input: &Path, output: &Path) -> anyhow::Result<()> {
     let mut card = weights::read_card(&from)?;
     card.check_sha256(&cassi_io::sha256_file(input)?).with_context(|| input.display().to_string())?;
     card.sha256 = cassi_io::sha256_file(output)?;
+    if let Some(log) = card.training.as_mut().and_then(|training| training.log.as_mut()) {
+        // Beside the card, whatever path it names.
+        let table = from.with_file_name(Path::new(&*log).file_name().unwrap_or_default());
+        let new = to.with_extension("csv");
+        if table.is_file() {
+            cassi_io::write_bytes(&new, &cassi_io::read_bytes(&table)?)?;
+            *log = new.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        }
+    }
     Ok(cassi_io::write_bytes(&to, toml::to_string(&card)?.as_bytes())?)
 }
 

@@ -11,6 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use cassi_io::IoError;
 
+/// Name of the table.
+pub(super) const TABLE: &str = "metrics.csv";
+
 /// One row of the metrics; what was not measured is empty.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Row {
@@ -41,7 +44,7 @@ impl Log {
     /// Opens the files of a folder, dropping rows after `step`: a resumed training writes them again.
     pub(crate) fn open(folder: &Path, step: u64) -> Result<Self, IoError> {
         cassi_io::ensure_folder(folder)?;
-        let path = folder.join("metrics.csv");
+        let path = folder.join(TABLE);
         let rows: Vec<Row> = match path.exists() {
             true => cassi_io::read_text(&path)?
                 .lines()
@@ -65,7 +68,7 @@ impl Log {
     }
 
     pub(crate) fn add(&mut self, row: Row) -> Result<(), IoError> {
-        let path = self.folder.join("metrics.csv");
+        let path = self.folder.join(TABLE);
         self.csv.write_all(format_row(&row).as_bytes()).map_err(|e| failed(&path, e))?;
         let scalars = [("loss", row.loss), ("validation/psnr_unit_peak", row.psnr), ("rate", Some(row.rate))];
         for (tag, value) in scalars {

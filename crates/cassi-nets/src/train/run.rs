@@ -388,6 +388,7 @@ impl<'a> Training<'a> {
                 steps: self.progress.step,
                 samples: self.progress.samples,
                 seconds: self.progress.seconds,
+                log: Some(super::log::TABLE.into()),
                 device: Some(match self.device {
                     Device::Cpu => format!("cpu, {} threads", self.threads),
                     _ => "cuda".into(),
