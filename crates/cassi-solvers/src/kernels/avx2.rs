@@ -9,7 +9,7 @@ use std::arch::x86_64::*;
 use super::lanes::Lanes;
 use super::{Kernel, LANES, table};
 
-table!(Avx2, "avx2,fma", {
+table!(Avx2, 4, "avx2,fma", {
     name: "avx2",
     available: || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
     solve,
@@ -76,19 +76,42 @@ impl Lanes for Avx2 {
         unsafe { Self(_mm256_fmadd_ps(self.0, factor.0, addend.0)) }
     }
     #[inline(always)]
-    unsafe fn shrinkage(x: Self, y: Self) -> Self {
+    unsafe fn shrinkage<const N: usize>(x: [Self; N], y: [Self; N]) -> [Self; N] {
         unsafe {
             // The floor keeps the root finite; it is the square of a gradient far below any signal.
             let floor = _mm256_set1_ps(f32::MIN_POSITIVE);
-            let squared = _mm256_fmadd_ps(x.0, x.0, _mm256_fmadd_ps(y.0, y.0, floor));
-            let rough = _mm256_rsqrt_ps(squared);
+            let (one, two, three) = (_mm256_set1_ps(1.0), _mm256_set1_ps(2.0), _mm256_set1_ps(3.0));
+            let (mut a, mut b, mut q) = ([floor; N], [floor; N], [Self(floor); N]);
+            for k in 0..N {
+                a[k] = _mm256_fmadd_ps(y[k].0, y[k].0, floor);
+            }
+            for k in 0..N {
+                a[k] = _mm256_fmadd_ps(x[k].0, x[k].0, a[k]);
+            }
             // 2√s = s·r (3 − s r²) after a Newton step.
-            let root = _mm256_mul_ps(squared, rough);
-            let correction = _mm256_fnmadd_ps(root, rough, _mm256_set1_ps(3.0));
-            let denominator = _mm256_fmadd_ps(root, correction, _mm256_set1_ps(1.0));
-            let q = _mm256_rcp_ps(denominator);
+            for k in 0..N {
+                b[k] = _mm256_rsqrt_ps(a[k]);
+            }
+            for k in 0..N {
+                a[k] = _mm256_mul_ps(a[k], b[k]);
+            }
+            for k in 0..N {
+                b[k] = _mm256_fnmadd_ps(a[k], b[k], three);
+            }
+            for k in 0..N {
+                a[k] = _mm256_fmadd_ps(a[k], b[k], one);
+            }
             // q ← q (2 − q d).
-            Self(_mm256_mul_ps(q, _mm256_fnmadd_ps(q, denominator, _mm256_set1_ps(2.0))))
+            for k in 0..N {
+                b[k] = _mm256_rcp_ps(a[k]);
+            }
+            for k in 0..N {
+                a[k] = _mm256_fnmadd_ps(a[k], b[k], two);
+            }
+            for k in 0..N {
+                q[k] = Self(_mm256_mul_ps(a[k], b[k]));
+            }
+            q
         }
     }
     #[inline(always)]

@@ -9,7 +9,7 @@ use std::arch::x86_64::*;
 use super::lanes::Lanes;
 use super::{Kernel, avx2, table};
 
-table!(Avx512, "avx512f", {
+table!(Avx512, 4, "avx512f", {
     name: "avx512",
     available: || is_x86_feature_detected!("avx512f") && (avx2::KERNEL.available)(),
     // Eight rows side by side: half a register would stay empty.
@@ -75,19 +75,42 @@ impl Lanes for Avx512 {
         unsafe { Self(_mm512_fmadd_ps(self.0, factor.0, addend.0)) }
     }
     #[inline(always)]
-    unsafe fn shrinkage(x: Self, y: Self) -> Self {
+    unsafe fn shrinkage<const N: usize>(x: [Self; N], y: [Self; N]) -> [Self; N] {
         unsafe {
             // The floor keeps the root finite; it is the square of a gradient far below any signal.
             let floor = _mm512_set1_ps(f32::MIN_POSITIVE);
-            let squared = _mm512_fmadd_ps(x.0, x.0, _mm512_fmadd_ps(y.0, y.0, floor));
-            let rough = _mm512_rsqrt14_ps(squared);
+            let (one, two, three) = (_mm512_set1_ps(1.0), _mm512_set1_ps(2.0), _mm512_set1_ps(3.0));
+            let (mut a, mut b, mut q) = ([floor; N], [floor; N], [Self(floor); N]);
+            for k in 0..N {
+                a[k] = _mm512_fmadd_ps(y[k].0, y[k].0, floor);
+            }
+            for k in 0..N {
+                a[k] = _mm512_fmadd_ps(x[k].0, x[k].0, a[k]);
+            }
             // 2√s = s·r (3 − s r²) after a Newton step.
-            let root = _mm512_mul_ps(squared, rough);
-            let correction = _mm512_fnmadd_ps(root, rough, _mm512_set1_ps(3.0));
-            let denominator = _mm512_fmadd_ps(root, correction, _mm512_set1_ps(1.0));
-            let q = _mm512_rcp14_ps(denominator);
+            for k in 0..N {
+                b[k] = _mm512_rsqrt14_ps(a[k]);
+            }
+            for k in 0..N {
+                a[k] = _mm512_mul_ps(a[k], b[k]);
+            }
+            for k in 0..N {
+                b[k] = _mm512_fnmadd_ps(a[k], b[k], three);
+            }
+            for k in 0..N {
+                a[k] = _mm512_fmadd_ps(a[k], b[k], one);
+            }
             // q ← q (2 − q d).
-            Self(_mm512_mul_ps(q, _mm512_fnmadd_ps(q, denominator, _mm512_set1_ps(2.0))))
+            for k in 0..N {
+                b[k] = _mm512_rcp14_ps(a[k]);
+            }
+            for k in 0..N {
+                a[k] = _mm512_fnmadd_ps(a[k], b[k], two);
+            }
+            for k in 0..N {
+                q[k] = Self(_mm512_mul_ps(a[k], b[k]));
+            }
+            q
         }
     }
     #[inline(always)]

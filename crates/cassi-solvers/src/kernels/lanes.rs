@@ -30,8 +30,10 @@ pub(crate) trait Lanes: Copy {
     unsafe fn mul(self, other: Self) -> Self;
     /// `self · factor + addend`.
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self;
-    /// `1 / (1 + 2 √(x² + y²))`, good to 3e-7: the factor 2 saves the approximations by Newton a multiplication.
-    unsafe fn shrinkage(x: Self, y: Self) -> Self;
+    /// `1 / (1 + 2 √(x² + y²))` of `N` pairs, good to 3e-7: the factor 2 saves the approximations by Newton a
+    /// multiplication. It is a chain of a dozen dependent steps; the vectors take them side by side, because a CPU that
+    /// waits for one vector does not look far enough ahead to begin the next.
+    unsafe fn shrinkage<const N: usize>(x: [Self; N], y: [Self; N]) -> [Self; N];
     /// The sum over all lanes.
     unsafe fn total(self) -> f32;
 }

@@ -40,10 +40,10 @@ pub(crate) struct Kernel {
     pub solve: fn(&[f32], usize, &mut [f32]),
 }
 
-/// Defines the `KERNEL` of a vector type: the shared loops, compiled with its target features, and what it brings of
-/// its own.
+/// Defines the `KERNEL` of a vector type, of which dual updates take so many side by side: the shared loops, compiled
+/// with its target features, and what it brings of its own.
 macro_rules! table {
-    ($lanes:ty, $($features:literal,)? { $($own:tt)* }) => {
+    ($lanes:ty, $together:literal, $($features:literal,)? { $($own:tt)* }) => {
         pub(super) const KERNEL: Kernel = Kernel {
             denoise: |front, plane| {
                 $(#[target_feature(enable = $features)])?
@@ -52,7 +52,7 @@ macro_rules! table {
                     plane: super::Plane<'_>,
                 ) -> [f64; 2] {
                     // SAFETY: compiled for the instruction set of the vectors.
-                    unsafe { super::wavefront::sweep::<$lanes>(front, plane) }
+                    unsafe { super::wavefront::sweep::<$lanes, $together>(front, plane) }
                 }
                 // SAFETY: `best` and the tests use a table only after `available` found its instruction set.
                 unsafe { inner(front, plane) }

@@ -5,7 +5,7 @@
 use super::lanes::Lanes;
 use super::{Kernel, LANES, table};
 
-table!(Plain, {
+table!(Plain, 1, {
     name: "portable",
     available: || true,
     solve,
@@ -72,8 +72,8 @@ impl Lanes for Plain {
         self.zip(factor, |a, b| a * b).zip(addend, |a, b| a + b)
     }
     #[inline(always)]
-    unsafe fn shrinkage(x: Self, y: Self) -> Self {
-        x.zip(y, |x, y| 1.0 / (1.0 + 2.0 * (x * x + y * y).sqrt()))
+    unsafe fn shrinkage<const N: usize>(x: [Self; N], y: [Self; N]) -> [Self; N] {
+        std::array::from_fn(|k| x[k].zip(y[k], |x, y| 1.0 / (1.0 + 2.0 * (x * x + y * y).sqrt())))
     }
     #[inline(always)]
     unsafe fn total(self) -> f32 {

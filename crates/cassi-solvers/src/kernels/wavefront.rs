@@ -96,12 +96,13 @@ pub(crate) struct Plane<'a> {
     pub(crate) fill: &'a mut dyn FnMut(usize, &[f32], &mut [f32]),
 }
 
-/// Overwrites a plane by its denoised successor; returns `Σ (new − old)²` and `Σ new²`.
+/// Overwrites a plane by its denoised successor; returns `Σ (new − old)²` and `Σ new²`. Dual updates take `N` vectors
+/// side by side.
 ///
 /// # Safety
 /// The CPU has the instruction set of `V`.
 #[inline(always)]
-pub(super) unsafe fn sweep<V: Lanes>(front: &mut Wavefront, plane: Plane<'_>) -> [f64; 2] {
+pub(super) unsafe fn sweep<V: Lanes, const N: usize>(front: &mut Wavefront, plane: Plane<'_>) -> [f64; 2] {
     let Plane { values, mut dual, weight, fill } = plane;
     let (width, updates, rows) = (front.width, front.updates, values.len() / front.width);
     assert!(width > 0 && values.len() == rows * width && front.kept == dual.is_some());
@@ -146,11 +147,11 @@ pub(super) unsafe fn sweep<V: Lanes>(front: &mut Wavefront, plane: Plane<'_>) ->
                 let next = front.dual(stage - 1, new);
                 if stage == 1 && dual.is_none() {
                     let here = front.image(new - 1);
-                    first_dual::<V>(here, if new < rows { image } else { here }, above, width);
+                    first_dual::<V, N>(here, if new < rows { image } else { here }, above, width);
                 } else if new == 0 {
                     primal_row::<V>(u, image, next, front.zeros(), width);
                 } else if new < rows {
-                    next_dual::<V>(u, image, before, next, above, width);
+                    next_dual::<V, N>(u, image, before, next, above, width);
                 } else {
                     last_dual::<V>(u, before, above, width);
                 }
@@ -180,17 +181,49 @@ pub(super) unsafe fn sweep<V: Lanes>(front: &mut Wavefront, plane: Plane<'_>) ->
 
 /// The first update from `p = 0`, where `u` is the image: `above = −g / (1 + 2 |g|)`.
 #[inline(always)]
-unsafe fn first_dual<V: Lanes>(here: *const f32, below: *const f32, above: [*mut f32; 2], width: usize) {
+unsafe fn first_dual<V: Lanes, const N: usize>(
+    here: *const f32,
+    below: *const f32,
+    above: [*mut f32; 2],
+    width: usize,
+) {
     // SAFETY: framed rows, see `sweep`.
     unsafe {
-        for i in (LEFT..LEFT + width).step_by(V::WIDTH) {
+        let mut i = LEFT;
+        while i + N * V::WIDTH <= LEFT + width {
+            first_dual_at::<V, N>(here, below, above, i);
+            i += N * V::WIDTH;
+        }
+        while i < LEFT + width {
+            first_dual_at::<V, 1>(here, below, above, i);
+            i += V::WIDTH;
+        }
+    }
+}
+
+/// `first_dual` at the `N` vectors from `i` on, side by side.
+#[inline(always)]
+unsafe fn first_dual_at<V: Lanes, const N: usize>(
+    here: *const f32,
+    below: *const f32,
+    above: [*mut f32; 2],
+    i: usize,
+) {
+    // SAFETY: framed rows, see `sweep`.
+    unsafe {
+        let (mut gx, mut gy) = ([V::splat(0.0); N], [V::splat(0.0); N]);
+        for k in 0..N {
+            let i = i + k * V::WIDTH;
             let u = V::load(here.add(i));
             // The differences with their signs turned.
-            let gx = u.sub(V::load(here.add(i + 1)));
-            let gy = u.sub(V::load(below.add(i)));
-            let q = V::shrinkage(gx, gy);
-            gx.mul(q).store(above[0].add(i));
-            gy.mul(q).store(above[1].add(i));
+            gx[k] = u.sub(V::load(here.add(i + 1)));
+            gy[k] = u.sub(V::load(below.add(i)));
+        }
+        let q = V::shrinkage(gx, gy);
+        for k in 0..N {
+            let i = i + k * V::WIDTH;
+            gx[k].mul(q[k]).store(above[0].add(i));
+            gy[k].mul(q[k]).store(above[1].add(i));
         }
     }
 }
@@ -209,7 +242,7 @@ unsafe fn primal_at<V: Lanes>(image: *const f32, p: [*mut f32; 2], py_above: V, 
 /// Overwrites row `r` of `u` by row `r + 1`, `image + τ div next`, and sets `above` to the dual of row `r`: `before` and
 /// `next` are rows `r` and `r + 1` of the dual so far.
 #[inline(always)]
-unsafe fn next_dual<V: Lanes>(
+unsafe fn next_dual<V: Lanes, const N: usize>(
     u: *mut f32,
     image: *const f32,
     before: [*mut f32; 2],
@@ -217,20 +250,60 @@ unsafe fn next_dual<V: Lanes>(
     above: [*mut f32; 2],
     width: usize,
 ) {
+    // SAFETY: framed rows, see `sweep`.
+    unsafe {
+        let end = LEFT + width;
+        let mut i = LEFT;
+        while i + N * V::WIDTH <= end {
+            next_dual_at::<V, N>(u, image, before, next, above, i);
+            i += N * V::WIDTH;
+        }
+        while i < end {
+            next_dual_at::<V, 1>(u, image, before, next, above, i);
+            i += V::WIDTH;
+        }
+        *u.add(end) = *u.add(end - 1);
+    }
+}
+
+/// `next_dual` at the `N` vectors from `i` on, side by side.
+#[inline(always)]
+unsafe fn next_dual_at<V: Lanes, const N: usize>(
+    u: *mut f32,
+    image: *const f32,
+    before: [*mut f32; 2],
+    next: [*mut f32; 2],
+    above: [*mut f32; 2],
+    i: usize,
+) {
     // SAFETY: framed rows, see `sweep`; `u` is read at `i + 1` before that vector is overwritten.
     unsafe {
-        for i in (LEFT..LEFT + width).step_by(V::WIDTH) {
-            let py = V::load(before[1].add(i));
-            let below = primal_at::<V>(image, next, py, i);
-            let here = V::load(u.add(i));
-            let gx = V::load(u.add(i + 1)).sub(here);
-            let gy = below.sub(here);
-            below.store(u.add(i));
-            let q = V::shrinkage(gx, gy);
-            V::load(before[0].add(i)).sub(gx).mul(q).store(above[0].add(i));
-            py.sub(gy).mul(q).store(above[1].add(i));
+        let zero = V::splat(0.0);
+        let (mut px, mut py, mut below) = ([zero; N], [zero; N], [zero; N]);
+        let (mut gx, mut gy) = ([zero; N], [zero; N]);
+        for k in 0..N {
+            let i = i + k * V::WIDTH;
+            py[k] = V::load(before[1].add(i));
+            below[k] = primal_at::<V>(image, next, py[k], i);
         }
-        *u.add(LEFT + width) = *u.add(LEFT + width - 1);
+        for k in 0..N {
+            let i = i + k * V::WIDTH;
+            let here = V::load(u.add(i));
+            gx[k] = V::load(u.add(i + 1)).sub(here);
+            gy[k] = below[k].sub(here);
+        }
+        for k in 0..N {
+            let i = i + k * V::WIDTH;
+            below[k].store(u.add(i));
+            px[k] = V::load(before[0].add(i)).sub(gx[k]);
+            py[k] = py[k].sub(gy[k]);
+        }
+        let q = V::shrinkage(gx, gy);
+        for k in 0..N {
+            let i = i + k * V::WIDTH;
+            px[k].mul(q[k]).store(above[0].add(i));
+            py[k].mul(q[k]).store(above[1].add(i));
+        }
     }
 }
 
@@ -241,7 +314,7 @@ unsafe fn last_dual<V: Lanes>(u: *const f32, before: [*mut f32; 2], above: [*mut
     unsafe {
         for i in (LEFT..LEFT + width).step_by(V::WIDTH) {
             let gx = V::load(u.add(i + 1)).sub(V::load(u.add(i)));
-            let q = V::shrinkage(gx, V::splat(0.0));
+            let [q] = V::shrinkage([gx], [V::splat(0.0)]);
             V::load(before[0].add(i)).sub(gx).mul(q).store(above[0].add(i));
             V::load(before[1].add(i)).mul(q).store(above[1].add(i));
         }
