@@ -115,33 +115,17 @@ unsafe fn count<const FORM: u8, const VECTORS: usize, const MASKED: bool>(
                     place += conv.word_stride;
                 }
             }
-            // Written out: counts picked by an index would have to lie in memory.
-            let [a, b, c, d] = counts;
-            finish_counts::<FORM, VECTORS, MASKED>(&output, a, &half, 4 * block);
-            finish_counts::<FORM, VECTORS, MASKED>(&output, b, &half, 4 * block + 1);
-            finish_counts::<FORM, VECTORS, MASKED>(&output, c, &half, 4 * block + 2);
-            finish_counts::<FORM, VECTORS, MASKED>(&output, d, &half, 4 * block + 3);
+            for o in 0..4 {
+                let mut halves = [_mm512_setzero_ps(); VECTORS];
+                for v in 0..VECTORS {
+                    // Small multiples of a half: exact.
+                    halves[v] = _mm512_cvtepi32_ps(counts[o][v]);
+                    if MASKED {
+                        halves[v] = _mm512_sub_ps(halves[v], half[v]);
+                    }
+                }
+                output.row::<FORM, VECTORS, true>(halves, 4 * block + o);
+            }
         }
     }
-}
-
-/// Finishes the counts of one channel; `half` is half the number of bits that count, where that differs.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq,avx2,fma")]
-unsafe fn finish_counts<const FORM: u8, const VECTORS: usize, const MASKED: bool>(
-    output: &Output<'_>,
-    counts: [__m512i; VECTORS],
-    half: &[__m512; VECTORS],
-    channel: usize,
-) {
-    let mut halves = [_mm512_setzero_ps(); VECTORS];
-    for v in 0..VECTORS {
-        // Small multiples of a half: exact.
-        halves[v] = _mm512_cvtepi32_ps(counts[v]);
-        if MASKED {
-            halves[v] = _mm512_sub_ps(halves[v], half[v]);
-        }
-    }
-    // SAFETY: as the caller promises.
-    unsafe { output.row::<FORM, VECTORS, true>(halves, channel) };
 }
