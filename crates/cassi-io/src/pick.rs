@@ -33,6 +33,16 @@ impl Wanted {
         }
     }
 
+    /// Whether a name says that it is something else: a cube is no stack of snapshots, whatever its shape.
+    fn is_foreign(self, name: &str) -> bool {
+        let others: &[Self] = match self {
+            Self::Cube => &[Self::Snapshot, Self::Mask],
+            Self::Snapshot => &[Self::Cube, Self::Mask],
+            Self::Mask | Self::Array => &[],
+        };
+        others.iter().any(|other| other.names().contains(&name))
+    }
+
     /// Numbers of axes that can serve, one more where a stack of items can.
     fn ranks(self) -> std::ops::RangeInclusive<usize> {
         match self {
@@ -103,19 +113,25 @@ pub(crate) fn pick<'a>(
         WAVELENGTH_NAMES.contains(&last_name(&v.name))
             || wanted != Wanted::Array && v.shape.contains(&1) && v.shape.len() < 3
     };
-    let serving: Vec<&Variable> = contents.variables.iter().filter(serves).filter(|v| !beside(v)).collect();
+    let foreign = |v: &&Variable| wanted.is_foreign(last_name(&v.name));
+    let may_serve = contents.variables.iter().filter(serves).filter(|v| !beside(v) && !foreign(v));
+    let serving: Vec<&Variable> = may_serve.collect();
     let plain: Vec<&Variable> =
         serving.iter().copied().filter(|v| v.shape.len() == wanted.plain_rank()).collect();
+    let ambiguous = || IoError::Ambiguous {
+        path: source.path.clone(),
+        what: wanted.what(),
+        available: listing(contents),
+    };
     match (plain.as_slice(), serving.as_slice()) {
         ([only], _) if wanted != Wanted::Array => Ok(only),
         (_, [only]) => Ok(only),
         // The only variable there is may be of the wrong shape: saying so helps more than saying that it is not there.
-        ([], []) if contents.variables.len() == 1 => Ok(&contents.variables[0]),
-        _ => Err(IoError::Ambiguous {
-            path: source.path.clone(),
-            what: wanted.what(),
-            available: listing(contents),
-        }),
+        ([], []) => match contents.variables.as_slice() {
+            [only] if !foreign(&only) => Ok(only),
+            _ => Err(ambiguous()),
+        },
+        _ => Err(ambiguous()),
     }
 }
 
@@ -185,6 +201,9 @@ mod tests {
             Some("anything")
         );
         assert_eq!(picked(Wanted::Cube, &[("a", scene.0), ("b", scene.0)]), None);
+        assert_eq!(picked(Wanted::Snapshot, &[("cube", scene.0), ("wl", &[1, 3])]), None);
+        assert_eq!(picked(Wanted::Snapshot, &[("cube", scene.0), ("q", scene.1)]).as_deref(), Some("q"));
+        assert_eq!(picked(Wanted::Cube, &[("mask_3d_shift", scene.0)]), None);
         assert_eq!(picked(Wanted::Snapshot, &[("wl", &[1, 3]), ("q", scene.1)]).as_deref(), Some("q"));
         assert_eq!(
             picked(Wanted::Mask, &[("mask", scene.1), ("mask_3d_shift", scene.0)]).as_deref(),
