@@ -181,6 +181,16 @@ pub(crate) fn mask(
     let Some(name) = &instrument.default_mask else { return Ok((None, None)) };
     let (fitted, note) = mask::fit_to(&mask::shipped(name)?, scene[0], scene[1]);
     context.say_all(note.as_slice());
+    // A real snapshot that is taken for one of the default instrument gives a cube of noise.
+    let [rows, columns] = scene;
+    for other in cassi_optics::builtin_names().filter(|&other| note.is_some() && other != instrument.name) {
+        let size = cassi_optics::builtin(other).map(|other| other.scene);
+        if size.is_some_and(|size| [size.rows, size.columns] == scene) {
+            context.say(format!(
+                "note: {rows}x{columns} is the scene of instrument `{other}`: --instrument {other}?"
+            ));
+        }
+    }
     context.detail(format!("mask: {name}, the instrument's own"));
     Ok((Some(fitted), None))
 }
