@@ -174,7 +174,8 @@ impl Case {
 
     fn pack<'a>(&self, input: &'a [f32], thresholds: &'a [Vec<f32>; 2]) -> Pack<'a> {
         let [above, below] = thresholds;
-        Pack { input, stride: CHUNK, above, below, pixels: self.pixels() }
+        let widest = Pack::widest(above, below);
+        Pack { input, stride: CHUNK, above, below, widest, pixels: self.pixels() }
     }
 
     fn has_zeros(&self) -> bool {
@@ -428,6 +429,7 @@ fn layer_norm_and_signs() {
         stride: 1,
         above: &[0.0, 0.0, 0.75, 0.5],
         below: &[-0.1, -0.1, 0.25, 0.4],
+        widest: 0.5,
         pixels: 1,
     };
     for kernel in kernels() {
@@ -488,9 +490,11 @@ fn packing_equals_portable() {
             _ => input[c * CHUNK + c],
         })
         .collect();
-    for interval in [0.0, 1e-7, 0.4] {
-        let below: Vec<f32> = above.iter().map(|a| (a - interval).min(a.next_down())).collect();
-        let pack = Pack { input: &input, stride: CHUNK, above: &above, below: &below, pixels: CHUNK };
+    for interval in [None, Some(0.0), Some(1e-7), Some(0.4)] {
+        let lower = |&a: &f32| interval.map_or(a, |interval| (a - interval).min(a.next_down()));
+        let below: Vec<f32> = above.iter().map(lower).collect();
+        let widest = Pack::widest(&above, &below);
+        let pack = Pack { input: &input, stride: CHUNK, above: &above, below: &below, widest, pixels: CHUNK };
         let mut floats = vec![0.0; channels * CHUNK];
         (portable().rows.signs)(&pack, &mut floats, CHUNK);
         let sign = |c: usize, pixel: usize| floats[c * CHUNK + pixel];
@@ -498,8 +502,11 @@ fn packing_equals_portable() {
             let mut bytes = vec![0; channels / 4 * CHUNK];
             let mut negative = bytes.clone();
             let (mut positive, mut nonzero) = (vec![0; 2 * CHUNK], vec![0; 2 * CHUNK]);
-            assert!((kernel.pack)(&pack, &mut bytes, CHUNK), "{}", kernel.name);
-            assert!((kernel.pack_words)(&pack, &mut positive, &mut nonzero, CHUNK), "{}", kernel.name);
+            let zeros = [
+                (kernel.pack)(&pack, &mut bytes, CHUNK),
+                (kernel.pack_words)(&pack, &mut positive, &mut nonzero, CHUNK),
+            ];
+            assert_eq!(zeros, [interval.is_some(); 2], "{}", kernel.name);
             pack_negatives(&pack, &mut negative, CHUNK);
             let mut found = vec![f32::NAN; channels * CHUNK];
             (kernel.rows.signs)(&pack, &mut found, CHUNK);

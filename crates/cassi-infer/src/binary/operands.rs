@@ -233,11 +233,11 @@ impl Operands {
 
 /// What a branch's kernels pack: thresholds, if it takes signs.
 fn pack<'a>(branch: &'a Branch, input: &'a [f32], stride: usize, pixels: usize) -> Pack<'a> {
-    let (above, below): (&[f32], &[f32]) = match &branch.operand {
-        Operand::Signs(rule) => (&rule.above, &rule.below),
-        Operand::Real => (&[], &[]),
+    let (above, below, widest): (&[f32], &[f32], f32) = match &branch.operand {
+        Operand::Signs(rule) => (&rule.above, &rule.below, rule.widest),
+        Operand::Real => (&[], &[], 0.0),
     };
-    Pack { input, stride, above, below, pixels }
+    Pack { input, stride, above, below, widest, pixels }
 }
 
 /// Signs as floats, or the floats themselves.

@@ -5,6 +5,8 @@
 //! and no rounding is left where signs are taken. A channel with k < 0 takes the opposite sign of `−k·x − b`, and its
 //! weights change their sign instead.
 
+use crate::kernels::Pack;
+
 /// When a value counts as positive and when as negative, a pair of thresholds a channel.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct SignRule {
@@ -12,6 +14,8 @@ pub(super) struct SignRule {
     pub(super) above: Vec<f32>,
     /// Negative unless `x > below`; zero between the two.
     pub(super) below: Vec<f32>,
+    /// The widest interval of zeros, as [`Pack::widest`] has it.
+    pub(super) widest: f32,
     /// Channels whose sign is the opposite of that.
     pub(super) flipped: Vec<bool>,
 }
@@ -21,8 +25,9 @@ impl SignRule {
     pub(super) fn new(factor: &[f32], summand: &[f32]) -> Self {
         let flipped: Vec<bool> = factor.iter().map(|&k| k < 0.0).collect();
         let rule = |(&k, &b): (&f32, &f32)| if k < 0.0 { thresholds(-k, -b) } else { thresholds(k, b) };
-        let (above, below) = factor.iter().zip(summand).map(rule).unzip();
-        Self { above, below, flipped }
+        let (above, below): (Vec<f32>, Vec<f32>) = factor.iter().zip(summand).map(rule).unzip();
+        let widest = Pack::widest(&above, &below);
+        Self { above, below, widest, flipped }
     }
 }
 

@@ -79,8 +79,18 @@ pub struct Pack<'a> {
     pub above: &'a [f32],
     /// Lower threshold a channel.
     pub below: &'a [f32],
+    /// No difference `above − below` is greater, so a value that lies farther below its `above` is not zero.
+    pub widest: f32,
     /// Pixels, 32 or 64.
     pub pixels: usize,
+}
+
+impl Pack<'_> {
+    /// What [`Pack::widest`] is for these thresholds.
+    pub fn widest(above: &[f32], below: &[f32]) -> f32 {
+        let width = |(above, below): (&f32, &f32)| if above > below { above - below } else { 0.0 };
+        above.iter().zip(below).map(width).fold(0.0, f32::max)
+    }
 }
 
 /// A convolution of signs packed by fours with ternary weights.

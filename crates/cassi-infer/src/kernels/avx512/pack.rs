@@ -1,5 +1,6 @@
 //! Signs to bits: a value exceeds a threshold where the difference is negative, and VBMI2 shifts the sign of a
-//! difference into a word in one instruction. That is two instructions a value and threshold, and no mask registers.
+//! difference into a word in one instruction, without mask registers. The lower threshold is looked at only in chunks
+//! where the least difference to the upper one leaves room for an exact zero.
 
 use std::arch::x86_64::*;
 
@@ -59,33 +60,56 @@ fn compare(pack: &Pack<'_>, first: usize, channels: usize) -> [[__m512i; 2]; 4] 
     // SAFETY: the last channel's last pixel lies in the input.
     unsafe {
         match pack.pixels {
-            32 => compare_vectors::<2>(last, pack.stride, above, below),
-            _ => compare_vectors::<4>(last, pack.stride, above, below),
+            32 => compare_vectors::<2>(last, pack.stride, above, below, pack.widest),
+            _ => compare_vectors::<4>(last, pack.stride, above, below, pack.widest),
         }
     }
 }
 
-/// From the last channel, which lies at `input`, to the first, whose bit is the lowest.
+/// Looks for zeros only if a value lies so close below its upper threshold that it may be one.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2")]
 unsafe fn compare_vectors<const VECTORS: usize>(
-    mut input: *const f32,
+    last: *const f32,
     stride: usize,
     above: &[f32],
     below: &[f32],
+    widest: f32,
 ) -> [[__m512i; 2]; 4] {
-    let mut bits = [[_mm512_setzero_si512(); 2]; 4];
-    for (&above, &below) in above.iter().zip(below).rev() {
-        let (above, below) = (_mm512_set1_ps(above), _mm512_set1_ps(below));
+    // SAFETY: as the caller promises.
+    let (positive, least) = unsafe { exceed::<VECTORS>(last, stride, above) };
+    let mut bits = positive.map(|bits| [bits; 2]);
+    // Differences that are not negative are ordered as their bits are, below all that are.
+    if _mm512_cmple_epu32_mask(least, _mm512_castps_si512(_mm512_set1_ps(widest))) != 0 {
+        // SAFETY: as the caller promises.
+        let (not_negative, _) = unsafe { exceed::<VECTORS>(last, stride, below) };
+        bits.iter_mut().zip(not_negative).for_each(|(pair, bits)| pair[1] = bits);
+    }
+    bits
+}
+
+/// Where values exceed a threshold, from the last channel, which lies at `input`, to the first, whose bit is the
+/// lowest; and the least bits of a difference `threshold − value`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi2")]
+unsafe fn exceed<const VECTORS: usize>(
+    mut input: *const f32,
+    stride: usize,
+    thresholds: &[f32],
+) -> ([__m512i; 4], __m512i) {
+    let mut bits = [_mm512_setzero_si512(); 4];
+    let mut least = [_mm512_set1_epi32(-1); 4];
+    for &threshold in thresholds.iter().rev() {
+        let threshold = _mm512_set1_ps(threshold);
         for v in 0..VECTORS {
             // SAFETY: the caller has checked that the channels hold so many pixels.
             let x = unsafe { _mm512_loadu_ps(input.add(16 * v)) };
-            let above = _mm512_castps_si512(_mm512_sub_ps(above, x));
-            let below = _mm512_castps_si512(_mm512_sub_ps(below, x));
-            bits[v][0] = _mm512_shldi_epi32::<1>(bits[v][0], above);
-            bits[v][1] = _mm512_shldi_epi32::<1>(bits[v][1], below);
+            let difference = _mm512_castps_si512(_mm512_sub_ps(threshold, x));
+            bits[v] = _mm512_shldi_epi32::<1>(bits[v], difference);
+            least[v] = _mm512_min_epu32(least[v], difference);
         }
         input = input.wrapping_sub(stride);
     }
-    bits
+    let [a, b, c, d] = least;
+    (bits, _mm512_min_epu32(_mm512_min_epu32(a, b), _mm512_min_epu32(c, d)))
 }
