@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Times BiSRNet on bits against plain libtorch, in turns, in one run, with the official weights: 256x256x28 and the real
 # snapshot, two threads. Prints every round and the medians of the ratios. Wants libtorch (scripts/setup-libtorch.sh).
-# Usage: run_bits.sh WEIGHTS-FOLDER [ROUNDS]
+# With OFFICIAL=REPOSITORY (a copy of caiyuanhao1998/MST) the published PyTorch code takes its turn, too; PYTHON is then a
+# Python with torch, einops and safetensors.
+# Usage: [OFFICIAL=REPOSITORY PYTHON=python3] run_bits.sh WEIGHTS-FOLDER [ROUNDS]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 weights=${1:?the folder of the official bisrnet_sim and bisrnet_real} rounds=${2:-5}
@@ -13,9 +15,13 @@ for _ in $(seq "$rounds"); do
     # One after the other: a pipe would run them side by side.
     target/torch/release/examples/reference_bench --cases bisrnet,bisrnet-real --threads "${THREADS:-2}" \
         --repeat 3 --weights "$weights" > "$report"
+    if [ -n "${OFFICIAL:-}" ]; then
+        "${PYTHON:-python3}" docs/benchmarks/official_bisrnet.py "$OFFICIAL" "$weights" --threads "${THREADS:-2}" \
+            --repeat 3 >> "$report"
+    fi
     target/release/examples/bit_bench --beside "$weights" < "$report"
 done | tee -a /dev/stderr | awk -F'[ ,;]+' '
-    /libtorch/ { case_ = $1 }
+    /libtorch|PyTorch/ { case_ = $1 ($0 ~ /PyTorch/ ? " against the published code" : " against libtorch") }
     /times as fast/ { for (i = 2; i <= NF; i++) if ($i == "times") { key = case_ " " $2; ratios[key] = ratios[key] " " $(i - 1) } }
     END {
         for (key in ratios) {

@@ -120,8 +120,9 @@ fn beside(folder: &str) -> Result<(), Failure> {
         let reference = report["seconds_median"].as_f64().ok_or("a report without a median")? * 1e3;
         let memory = |key: &str| report[key].as_f64().unwrap_or(f64::NAN);
         let reference_mb = memory("peak_memory_mb") - memory("memory_before_mb");
+        let who = if report["code"] == "published" { "published PyTorch" } else { "libtorch" };
         println!(
-            "{}, {} thread(s), libtorch: {reference:.0} ms, {reference_mb:.0} MB",
+            "{}, {} thread(s), {who}: {reference:.0} ms, {reference_mb:.0} MB",
             report["case"], report["threads"]
         );
         for engine in ["bits", "float"] {

@@ -3,6 +3,7 @@
 
 use std::arch::x86_64::*;
 
+use super::epilogue::Fused;
 use super::{BitConv, CHUNK, Finish, FloatConv, Kernel, Pack, TABLES, Target, WordConv, portable};
 
 super::rows::compile_rows!("avx2,fma");
@@ -62,7 +63,7 @@ fn pack_words(pack: &Pack<'_>, positive: &mut [u32], nonzero: &mut [u32], word_s
 
 #[target_feature(enable = "avx2,fma")]
 fn conv_words(conv: &WordConv<'_>, finish: &Finish, target: &mut Target<'_>) {
-    portable::conv_words_inline(conv, finish, target);
+    portable::conv_words_inline::<Fused>(conv, finish, target);
 }
 
 /// Look-ups of magnitude at most 4 (8 with negatives) that fit an 8-bit sum: 31 · 4 and 15 · 8 are below 128.
@@ -86,7 +87,7 @@ fn conv_bits(conv: &BitConv<'_>, finish: &Finish, target: &mut Target<'_>) {
             }
         }
         for (i, sums) in sums.iter().enumerate() {
-            portable::finish_row(&sums[..conv.pixels], finish, 4 * block + i, target);
+            portable::finish_row::<_, Fused>(&sums[..conv.pixels], finish, 4 * block + i, target);
         }
     }
 }
@@ -198,7 +199,7 @@ fn conv_float(conv: &FloatConv<'_>, finish: &Finish, target: &mut Target<'_>) {
             }
         }
         for (i, sums) in sums.iter().enumerate() {
-            portable::finish_row(&sums[..conv.pixels], finish, 4 * block + i, target);
+            portable::finish_row::<_, Fused>(&sums[..conv.pixels], finish, 4 * block + i, target);
         }
     }
 }

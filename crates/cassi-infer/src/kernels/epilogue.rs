@@ -1,7 +1,7 @@
 //! What follows a sum: scale, shift, shortcut, activation, tail. [`Epilogue`] says it, [`Finish`] has the numbers in
 //! the order in which the kernels take them.
 
-/// What happens to a sum `s` of output channel `c`: `v = scale_c·s + shift_c`, shortcut, activation, tail.
+/// What happens to a sum `s` of output channel `c`: `v = scale_c·s + shift_c` rounded once, shortcut, activation, tail.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Epilogue {
     /// Factor a channel.
@@ -134,7 +134,7 @@ impl Finish {
     pub fn tabulate(mut self, terms: usize) -> Self {
         if terms < 32 && [Form::Prelu, Form::PreluAverage, Form::PreluTail].contains(&self.form) {
             let row = |numbers: &[f32; 8]| {
-                std::array::from_fn(|count| activation(terms as f32 - 2.0 * count as f32, numbers))
+                std::array::from_fn(|count| activation::<Fused>(terms as f32 - 2.0 * count as f32, numbers))
             };
             self.activations = self.channels.iter().map(row).collect();
         }
@@ -142,11 +142,46 @@ impl Finish {
     }
 }
 
-/// What the activation makes of a sum. No product is fused with a sum: where a slope is next to nothing, signs further
+/// How a kernel multiplies and adds: two ways to the same bits.
+pub(super) trait MultiplyAdd {
+    /// `a·b + c`, rounded once.
+    fn multiply_add(a: f32, b: f32, c: f32) -> f32;
+}
+
+/// By the instruction, where the code is compiled for one (elsewhere a call of the C library).
+pub(super) struct Fused;
+
+impl MultiplyAdd for Fused {
+    #[inline(always)]
+    fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+}
+
+/// By f64: the product is exact, the sum is rounded to odd, and so the rounding to f32 decides alone (Boldo and
+/// Melquiond, "Emulation of a FMA and correctly rounded sums", IEEE Transactions on Computers 57(4), 2008).
+pub(super) struct ByDoubles;
+
+impl MultiplyAdd for ByDoubles {
+    #[inline(always)]
+    fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
+        let (product, c) = (f64::from(a) * f64::from(b), f64::from(c));
+        let sum = product + c;
+        // What the rounding of the sum lost, exactly (Knuth).
+        let part = sum - product;
+        let lost = (product - (sum - part)) + (c - part);
+        let bits = sum.to_bits();
+        let outwards = (lost > 0.0) == (sum > 0.0);
+        let to_odd = u64::from(lost != 0.0) & !bits & 1;
+        f64::from_bits(if outwards { bits + to_odd } else { bits - to_odd }) as f32
+    }
+}
+
+/// What the activation makes of a sum. Nothing but scale and shift is fused: where a slope is next to nothing, signs further
 /// on hang on the last bits.
 #[inline(always)]
-pub(super) fn activation(sum: f32, [scale, shift, slope, after, ..]: &[f32; 8]) -> f32 {
-    prelu(sum * scale + shift, *slope) + after
+pub(super) fn activation<M: MultiplyAdd>(sum: f32, [scale, shift, slope, after, ..]: &[f32; 8]) -> f32 {
+    prelu(M::multiply_add(sum, *scale, *shift), *slope) + after
 }
 
 /// What the tail makes of a value.
@@ -158,4 +193,32 @@ pub(super) fn tail(v: f32, [.., before, slope, after, _]: &[f32; 8]) -> f32 {
 #[inline(always)]
 pub(super) fn prelu(v: f32, slope: f32) -> f32 {
     if v > 0.0 { v } else { v * slope }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 5000, ..ProptestConfig::default() })]
+
+        /// Over all magnitudes, where the summands meet at any distance, and where they nearly cancel.
+        #[test]
+        fn multiply_add_by_doubles_is_the_fused_one(
+            a in any::<f32>(), b in any::<f32>(), c in any::<f32>(), gap in -70i32..70, nudge in -2i64..=2,
+        ) {
+            let product = f64::from(a) * f64::from(b);
+            let meets = (product * f64::from(gap).exp2()) as f32;
+            let cancels = f32::from_bits((-product as f32).to_bits().wrapping_add_signed(nudge as i32));
+            let tie = 1.0 + f32::EPSILON;
+            for (a, b, c) in [(a, b, c), (a, b, meets), (a, b, cancels), (tie, tie, c), (tie, tie, -c.abs())] {
+                if (a * b).is_finite() && c.is_finite() {
+                    let (found, fused) = (ByDoubles::multiply_add(a, b, c), Fused::multiply_add(a, b, c));
+                    prop_assert_eq!(found.to_bits(), fused.to_bits(), "{} · {} + {}", a, b, c);
+                }
+            }
+        }
+    }
 }

@@ -17,8 +17,8 @@
 //!
 //! Which form a dense layer takes is the kernels' choice ([`Kernel::words`]); grouped layers are packed by fours.
 //!
-//! `portable` is the specification. Integer sums are the same on every path; so is every float operation outside
-//! [`Kernel::conv_float`], where fused multiply-adds round once instead of twice.
+//! `portable` is the specification. Integer sums are the same on every path; so is every float operation (scale and
+//! shift round once everywhere) outside [`Kernel::conv_float`], where only some paths fuse products with sums.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

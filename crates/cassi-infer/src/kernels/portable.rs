@@ -4,7 +4,7 @@
 use super::{
     Activation, BitConv, CHUNK, Epilogue, Finish, FloatConv, Kernel, OUTSIDE, Pack, Shortcut, TABLES, Tail,
     Target, WordConv,
-    epilogue::{self, Form, prelu},
+    epilogue::{self, ByDoubles, Form, MultiplyAdd, prelu},
     rows,
 };
 
@@ -15,10 +15,17 @@ pub(super) const KERNEL: Kernel = Kernel {
     pack,
     pack_words: pack_words_inline,
     conv_bits,
-    conv_words: conv_words_inline,
+    conv_words: conv_words_inline::<Epilogues>,
     conv_float,
     rows: rows::PORTABLE,
 };
+
+/// How this path multiplies and adds: the baseline of 64-bit ARM has the instruction, that of x86 has not.
+#[cfg(any(target_feature = "fma", target_arch = "aarch64"))]
+type Epilogues = epilogue::Fused;
+/// How this path multiplies and adds: the baseline of 64-bit ARM has the instruction, that of x86 has not.
+#[cfg(not(any(target_feature = "fma", target_arch = "aarch64")))]
+type Epilogues = ByDoubles;
 
 fn pack(pack: &Pack<'_>, positive: &mut [u8], group_stride: usize) -> bool {
     let mut zero = false;
@@ -63,7 +70,7 @@ pub(super) fn pack_words_inline(
 }
 
 #[inline(always)]
-pub(super) fn conv_words_inline(conv: &WordConv<'_>, finish: &Finish, target: &mut Target<'_>) {
+pub(super) fn conv_words_inline<M: MultiplyAdd>(conv: &WordConv<'_>, finish: &Finish, target: &mut Target<'_>) {
     conv.check();
     let words = conv.words();
     let mut total = [(conv.channels * conv.taps.len()) as u32; CHUNK];
@@ -102,7 +109,7 @@ pub(super) fn conv_words_inline(conv: &WordConv<'_>, finish: &Finish, target: &m
             sums.iter_mut()
                 .zip(total.iter().zip(counts))
                 .for_each(|(s, (&t, &c))| *s = t as i16 - 2 * c as i16);
-            finish_row(&sums[..conv.pixels], finish, 4 * block + i, target);
+            finish_row::<_, M>(&sums[..conv.pixels], finish, 4 * block + i, target);
         }
     }
 }
@@ -139,7 +146,7 @@ fn conv_bits(conv: &BitConv<'_>, finish: &Finish, target: &mut Target<'_>) {
             if conv.negative.is_some() {
                 sums.iter_mut().for_each(|s| *s /= 2);
             }
-            finish_row(&sums[..conv.pixels], finish, 4 * block + i, target);
+            finish_row::<_, Epilogues>(&sums[..conv.pixels], finish, 4 * block + i, target);
         }
     }
 }
@@ -161,14 +168,14 @@ fn conv_float(conv: &FloatConv<'_>, finish: &Finish, target: &mut Target<'_>) {
             }
         }
         for (i, sums) in sums.iter().enumerate() {
-            finish_row(&sums[..conv.pixels], finish, 4 * block + i, target);
+            finish_row::<_, Epilogues>(&sums[..conv.pixels], finish, 4 * block + i, target);
         }
     }
 }
 
 /// Turns the sums of one output channel into its results.
 #[inline(always)]
-pub(super) fn finish_row<S: Copy + Into<f32>>(
+pub(super) fn finish_row<S: Copy + Into<f32>, M: MultiplyAdd>(
     sums: &[S],
     finish: &Finish,
     channel: usize,
@@ -181,11 +188,11 @@ pub(super) fn finish_row<S: Copy + Into<f32>>(
         _ => target.shortcut.map(|(data, stride)| &data[channel * stride..][..n]),
     };
     let numbers = &finish.channels[channel];
-    let unit = |s: S, r: f32| epilogue::activation(s.into(), numbers) + r;
+    let unit = |s: S, r: f32| epilogue::activation::<M>(s.into(), numbers) + r;
     match (finish.form, shortcut) {
         (Form::Affine, _) => {
             for i in 0..n {
-                out[i] = sums[i].into() * numbers[0] + numbers[1];
+                out[i] = M::multiply_add(sums[i].into(), numbers[0], numbers[1]);
             }
         }
         (Form::Prelu, Some(r)) => {
@@ -203,7 +210,7 @@ pub(super) fn finish_row<S: Copy + Into<f32>>(
                 out[i] = epilogue::tail(unit(sums[i], r[i]), numbers);
             }
         }
-        _ => finish_in_steps(sums, &finish.epilogue, channel, shortcut, out),
+        _ => finish_in_steps::<_, M>(sums, &finish.epilogue, channel, shortcut, out),
     }
     if let Some((addend, stride)) = target.addend {
         out.iter_mut().zip(&addend[channel * stride..]).for_each(|(o, a)| *o += a);
@@ -211,7 +218,7 @@ pub(super) fn finish_row<S: Copy + Into<f32>>(
 }
 
 #[inline(always)]
-fn finish_in_steps<S: Copy + Into<f32>>(
+fn finish_in_steps<S: Copy + Into<f32>, M: MultiplyAdd>(
     sums: &[S],
     e: &Epilogue,
     channel: usize,
@@ -223,7 +230,7 @@ fn finish_in_steps<S: Copy + Into<f32>>(
     let values = &mut values[..n];
     let (scale, shift) = (e.scale[channel], e.shift[channel]);
     for i in 0..n {
-        values[i] = sums[i].into() * scale + shift;
+        values[i] = M::multiply_add(sums[i].into(), scale, shift);
     }
     let add = |values: &mut [f32]| {
         let shortcut = shortcut.expect("a shortcut for an epilogue that adds one");

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::kernels::epilogue::Form;
+use crate::kernels::epilogue::{Form, Fused};
 use crate::kernels::{CHUNK, Finish, Shortcut, Target, portable};
 
 // Forms as parameters of a function.
@@ -116,7 +116,7 @@ impl<'a> Output<'a> {
             if FORM == AFFINE {
                 let output = self.output.add(channel * self.stride);
                 for v in 0..VECTORS {
-                    let y = _mm512_add_ps(_mm512_mul_ps(sums[v], scale), shift);
+                    let y = _mm512_fmadd_ps(sums[v], scale, shift);
                     _mm512_storeu_ps(output.add(16 * v), y);
                 }
                 return;
@@ -127,7 +127,7 @@ impl<'a> Output<'a> {
             }
             let shortcut = self.shortcut.first.add(channel * self.shortcut.stride);
             for v in 0..VECTORS {
-                let y = _mm512_add_ps(_mm512_mul_ps(sums[v], scale), shift);
+                let y = _mm512_fmadd_ps(sums[v], scale, shift);
                 let y = _mm512_add_ps(prelu(y, slope), after);
                 sums[v] = _mm512_add_ps(y, _mm512_loadu_ps(shortcut.add(16 * v)));
             }
@@ -196,7 +196,7 @@ impl<'a> Output<'a> {
         let output = unsafe { std::slice::from_raw_parts_mut(self.output, self.len) };
         let (shortcut, addend) = (self.shortcut.rows, self.addend.rows);
         let mut target = Target { shortcut, addend, output, stride: self.stride };
-        portable::finish_row(&row[..16 * VECTORS], self.finish, channel, &mut target);
+        portable::finish_row::<_, Fused>(&row[..16 * VECTORS], self.finish, channel, &mut target);
     }
 }
 
