@@ -192,7 +192,9 @@ pub(super) fn tail(v: f32, [.., before, slope, after, _]: &[f32; 8]) -> f32 {
 
 #[inline(always)]
 pub(super) fn prelu(v: f32, slope: f32) -> f32 {
-    if v > 0.0 { v } else { v * slope }
+    // A choice of two values, not of two paths: loops over this are vectorised.
+    let scaled = v * slope;
+    if v > 0.0 { v } else { scaled }
 }
 
 #[cfg(test)]

@@ -187,8 +187,9 @@ pub(super) fn finish_row<S: Copy + Into<f32>, M: MultiplyAdd>(
         Shortcut::None => None,
         _ => target.shortcut.map(|(data, stride)| &data[channel * stride..][..n]),
     };
-    let numbers = &finish.channels[channel];
-    let unit = |s: S, r: f32| epilogue::activation::<M>(s.into(), numbers) + r;
+    // By value: the compiler then knows that no result overwrites them, and vectorises the loops.
+    let numbers = finish.channels[channel];
+    let unit = |s: S, r: f32| epilogue::activation::<M>(s.into(), &numbers) + r;
     match (finish.form, shortcut) {
         (Form::Affine, _) => {
             for i in 0..n {
@@ -207,7 +208,7 @@ pub(super) fn finish_row<S: Copy + Into<f32>, M: MultiplyAdd>(
         }
         (Form::PreluTail, Some(r)) => {
             for i in 0..n {
-                out[i] = epilogue::tail(unit(sums[i], r[i]), numbers);
+                out[i] = epilogue::tail(unit(sums[i], r[i]), &numbers);
             }
         }
         _ => finish_in_steps::<_, M>(sums, &finish.epilogue, channel, shortcut, out),
