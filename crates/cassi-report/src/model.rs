@@ -1,5 +1,7 @@
 //! What is compared: scenes with their estimates, and the choices of the figures.
 
+use std::borrow::Cow;
+
 use cassi_core::{
     Cube, Snapshot,
     colour::Illuminant,
@@ -167,6 +169,30 @@ impl Comparison {
         }
     }
 
+    /// Without a truth, the estimates on the scale of the first: networks for a real instrument answer on a scale of
+    /// their own, and pictures and spectra are compared by their shape. Each is multiplied by the factor that brings it
+    /// nearest to the first (least squares), and its note says so; what is within a twentieth stays as it is.
+    pub(crate) fn on_one_scale(&self) -> Cow<'_, Self> {
+        let factors: Vec<f32> = match (&self.truth, self.estimates.as_slice()) {
+            (None, [first, rest @ ..]) => rest.iter().map(|e| scale_to(&first.cube, &e.cube)).collect(),
+            _ => vec![],
+        };
+        if factors.iter().all(|factor| (factor - 1.0).abs() <= 0.05) {
+            return Cow::Borrowed(self);
+        }
+        let mut scaled = self.clone();
+        let first = scaled.estimates[0].name.clone();
+        for (estimate, factor) in scaled.estimates[1..].iter_mut().zip(factors) {
+            if (factor - 1.0).abs() > 0.05 {
+                estimate.cube.as_mut_slice().iter_mut().for_each(|v| *v *= factor);
+                let note = format!("shown times {factor:.3}, on the scale of {first}");
+                estimate.note =
+                    Some(estimate.note.take().map_or(note.clone(), |old| format!("{old}; {note}")));
+            }
+        }
+        Cow::Owned(scaled)
+    }
+
     /// The figures of every estimate.
     pub(crate) fn rows(&self) -> Vec<Row> {
         (self.estimates.iter())
@@ -182,4 +208,13 @@ impl Comparison {
             })
             .collect()
     }
+}
+
+/// The factor that brings `cube` nearest to `reference`; 1 if none that is positive does.
+fn scale_to(reference: &Cube, cube: &Cube) -> f32 {
+    let pairs =
+        || reference.as_slice().iter().zip(cube.as_slice()).map(|(&r, &c)| (f64::from(r), f64::from(c)));
+    let (product, square) = pairs().fold((0.0, 0.0), |(p, s), (r, c)| (p + r * c, s + c * c));
+    let factor = (product / square) as f32;
+    if factor.is_finite() && factor > 0.0 { factor } else { 1.0 }
 }

@@ -95,7 +95,7 @@ fn scene(
 }
 
 /// The whole page. `views` holds the renderer and the points of every scene.
-pub(crate) fn page(scenes: &[Comparison], rows: &[Row], views: &[(Renderer, Vec<[usize; 2]>)]) -> String {
+pub(crate) fn page(scenes: &[&Comparison], rows: &[Row], views: &[(Renderer, Vec<[usize; 2]>)]) -> String {
     let values = scenes.iter().flat_map(|s| s.cubes().map(|(_, c)| c.as_slice().len())).sum();
     let (bits, block) = plan(values);
     let data = json!({

@@ -26,7 +26,7 @@ pub struct Written {
 }
 
 /// File names from titles: small letters, digits and dashes; equal ones are numbered.
-fn stems(scenes: &[Comparison]) -> Vec<String> {
+fn stems(scenes: &[&Comparison]) -> Vec<String> {
     let mut stems: Vec<String> = Vec::new();
     for scene in scenes {
         let plain: String = scene
@@ -126,12 +126,14 @@ pub fn write_comparison(
     let make = if options.svg || options.png { drawings.as_path() } else { folder };
     cassi_io::ensure_folder(make)?;
 
-    let rows: Vec<Vec<Row>> = scenes.iter().map(Comparison::rows).collect();
+    let scaled: Vec<_> = scenes.par_iter().map(Comparison::on_one_scale).collect();
+    let scenes: Vec<&Comparison> = scaled.iter().map(|scene| &**scene).collect();
+    let rows: Vec<Vec<Row>> = scenes.iter().map(|scene| scene.rows()).collect();
     let plans: Vec<Plan> = scenes.par_iter().map(|scene| plan(scene, options)).collect();
-    let stems = stems(scenes);
+    let stems = stems(&scenes);
     let drawn: Result<Vec<Vec<PathBuf>>, ReportError> = (0..scenes.len())
         .into_par_iter()
-        .map(|i| draw_scene(&drawings.join(&stems[i]), &scenes[i], &rows[i], &plans[i], options))
+        .map(|i| draw_scene(&drawings.join(&stems[i]), scenes[i], &rows[i], &plans[i], options))
         .collect();
     let mut files = drawn?.concat();
     let rows = rows.concat();
@@ -149,7 +151,7 @@ pub fn write_comparison(
     let page = if options.page {
         let path = folder.join("report.html");
         let views: Vec<_> = plans.into_iter().map(|p| (p.renderer, p.points)).collect();
-        write_bytes(&path, page::page(scenes, &rows, &views).as_bytes())?;
+        write_bytes(&path, page::page(&scenes, &rows, &views).as_bytes())?;
         files.push(path.clone());
         Some(path)
     } else {

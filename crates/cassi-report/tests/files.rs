@@ -106,3 +106,23 @@ fn what_does_not_fit_is_refused_and_nothing_is_written() {
     assert!(write_comparison(&target, &[], &plain()).is_err());
     assert!(!target.exists());
 }
+
+/// A network's own scale is taken out where there is no truth to be on the scale of, and said.
+#[test]
+fn without_a_truth_estimates_are_shown_on_one_scale() {
+    let svg = |factor: f32| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut scene = scene("s", false);
+        let second = scene.estimates[0].cube.clone();
+        scene.estimates[1].cube = second;
+        scene.estimates[1].cube.as_mut_slice().iter_mut().for_each(|v| *v *= factor);
+        let options = CompareOptions { png: false, page: true, ..CompareOptions::default() };
+        write_comparison(folder.path(), &[scene], &options).unwrap();
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        (read("figures/s-bands.svg"), read("figures/s-renderings.svg"), read("report.html"))
+    };
+    let (plain, scaled) = (svg(1.0), svg(8.0));
+    assert!(plain.0 == scaled.0, "bands on one scale");
+    assert!(!plain.1.contains("shown times") && !plain.2.contains("shown times 0"));
+    assert!(scaled.1.contains("shown times 0.125") && scaled.2.contains("shown times 0.125"));
+}

@@ -46,6 +46,11 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let own = standard.default_mask.as_deref().context("the standard instrument names a mask")?;
     let (mask, note) = mask::fit_to(&mask::shipped(own)?, side, side);
     context.say_all(note.as_slice());
+    // Before the other scenes are computed, so that a file that cannot be read costs nothing.
+    let real_inputs = match (&args.real, &args.mask) {
+        (Some(file), Some(mask_file)) => Some(RealInputs::read(file, mask_file, context)?),
+        _ => None,
+    };
     let mut comparisons = Vec::new();
     for (index, kind) in SCENES.into_iter().enumerate() {
         let seed = context.seed.wrapping_add(index as u64);
@@ -82,8 +87,8 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             provenance,
         });
     }
-    if let (Some(file), Some(mask_file)) = (&args.real, &args.mask) {
-        comparisons.push(real(file, mask_file, &args.output, context)?);
+    if let Some(inputs) = real_inputs {
+        comparisons.push(inputs.compare(&args.output, context)?);
     }
     context.say("drawing the report ...");
     let written = write_comparison(&args.output, &comparisons, &CompareOptions::default())?;
@@ -144,30 +149,46 @@ fn reconstruct_all(
     Ok(estimates)
 }
 
-/// The real snapshot: no truth, so pictures and spectra only.
-fn real(file: &str, mask_file: &str, folder: &Path, context: &Context) -> anyhow::Result<Comparison> {
-    let instrument = inputs::instrument_by_name("tsa-real")?;
-    let (snapshot, _, path) = inputs::snapshot(file, context)?;
-    let scene = inputs::scene_shape(&snapshot, &instrument)?;
-    context.say(format!("real snapshot {}: {}x{}", path.display(), snapshot.rows(), snapshot.columns()));
-    let (mask, mask_path) = inputs::mask(Some(mask_file), &instrument, scene, context)?;
-    let mask = mask.context("a mask that was named")?;
-    let estimates = reconstruct_all(&snapshot, &instrument, &mask, NoiseLevel::Unknown, context)?;
-    let mut inputs_used = vec![path.as_path()];
-    inputs_used.extend(mask_path.as_deref());
-    let metadata = Metadata {
-        instrument: Some(cassi_optics::to_toml(&instrument)),
-        provenance: Some(context.provenance(&inputs_used)?),
-        ..Metadata::default()
-    };
-    for estimate in &estimates {
-        save(folder, "real", &estimate.name, &estimate.cube, &metadata)?;
+/// A real snapshot and the mask that it was taken through.
+struct RealInputs {
+    instrument: InstrumentDescription,
+    snapshot: Snapshot,
+    path: PathBuf,
+    mask: Mask,
+    mask_path: Option<PathBuf>,
+}
+
+impl RealInputs {
+    fn read(file: &str, mask_file: &str, context: &Context) -> anyhow::Result<Self> {
+        let instrument = inputs::instrument_by_name("tsa-real")?;
+        let (snapshot, _, path) = inputs::snapshot(file, context)?;
+        let scene = inputs::scene_shape(&snapshot, &instrument)?;
+        let (mask, mask_path) = inputs::mask(Some(mask_file), &instrument, scene, context)?;
+        Ok(Self { instrument, snapshot, path, mask: mask.context("a mask that was named")?, mask_path })
     }
-    Ok(Comparison {
-        title: "real snapshot".into(),
-        truth: None,
-        snapshot: Some(snapshot),
-        estimates,
-        provenance: vec![format!("real snapshot {}, mask {mask_file}", path.display())],
-    })
+
+    /// No truth, so pictures and spectra only.
+    fn compare(self, folder: &Path, context: &Context) -> anyhow::Result<Comparison> {
+        let Self { instrument, snapshot, path, mask, mask_path } = self;
+        context.say(format!("real snapshot {}: {}x{}", path.display(), snapshot.rows(), snapshot.columns()));
+        let estimates = reconstruct_all(&snapshot, &instrument, &mask, NoiseLevel::Unknown, context)?;
+        let mut inputs_used = vec![path.as_path()];
+        inputs_used.extend(mask_path.as_deref());
+        let metadata = Metadata {
+            instrument: Some(cassi_optics::to_toml(&instrument)),
+            provenance: Some(context.provenance(&inputs_used)?),
+            ..Metadata::default()
+        };
+        for estimate in &estimates {
+            save(folder, "real", &estimate.name, &estimate.cube, &metadata)?;
+        }
+        let through = mask_path.map(|path| format!(", mask {}", path.display())).unwrap_or_default();
+        Ok(Comparison {
+            title: "real snapshot".into(),
+            truth: None,
+            snapshot: Some(snapshot),
+            estimates,
+            provenance: vec![format!("real snapshot {}{through}", path.display())],
+        })
+    }
 }

@@ -70,7 +70,11 @@ pub(super) fn pack_words_inline(
 }
 
 #[inline(always)]
-pub(super) fn conv_words_inline<M: MultiplyAdd>(conv: &WordConv<'_>, finish: &Finish, target: &mut Target<'_>) {
+pub(super) fn conv_words_inline<M: MultiplyAdd>(
+    conv: &WordConv<'_>,
+    finish: &Finish,
+    target: &mut Target<'_>,
+) {
     conv.check();
     let words = conv.words();
     let mut total = [(conv.channels * conv.taps.len()) as u32; CHUNK];

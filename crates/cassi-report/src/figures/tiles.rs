@@ -139,7 +139,7 @@ pub(crate) fn renderings(
         ));
     }
     for (estimate, row) in scene.estimates.iter().zip(rows) {
-        let line = row.scores.as_ref().map(score_line);
+        let line = row.scores.as_ref().map(score_line).or_else(|| estimate.note.clone());
         tiles.push((estimate.name.clone(), line, rendered(&estimate.cube, renderer)));
     }
     let (across, tile_w, tile_h) = grid(tiles.len(), aspect(scene.reference()), WIDTH);
