@@ -52,12 +52,14 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     } else {
         let kib = |bytes: usize| bytes as f64 / 1024.0;
         context.say(format!(
-            "{}: {:.0} KiB ({:.0} KiB of binary weights, {:.0} KiB of floats); the float checkpoint has {:.0} KiB",
+            "{}: {:.0} KiB ({:.0} KiB of binary weights, {:.0} KiB of floats); the float checkpoint has {:.0} KiB, \
+             and counting every parameter as a bit, as the paper does, gives {:.0} KiB",
             args.output.display(),
             kib(size.file_bytes),
             kib(size.binary_weights_bits / 8),
             kib(size.float_bytes),
             kib(size.float_checkpoint_bytes),
+            kib(size.paper_claim),
         ));
     }
     Ok(Outcome::Done)

@@ -219,9 +219,10 @@ fn report(
         }))?;
     } else {
         context.say(format!(
-            "{}: {} photographs, mean error {mean:.2} of 255, at most {:.2} ({})",
+            "{}: {} photograph{}, mean error {mean:.2} of 255, at most {:.2} ({})",
             args.output.display(),
             packed.len(),
+            if packed.len() == 1 { "" } else { "s" },
             worst.error,
             worst.name
         ));
