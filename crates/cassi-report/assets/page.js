@@ -257,13 +257,15 @@
     };
     if (state.all) heading("scene", "scene", false);
     heading("method", "method", false);
-    columns.forEach((c, i) => heading(c.key + (c.unit ? ` / ${c.unit}` : "") + (c.higher ? " ↑" : " ↓"), i, c.higher));
+    // A scene without a truth has few figures: columns that nobody fills are left out.
+    const filled = columns.map((c, i) => [c, i]).filter(([, i]) => shown.some((line) => line.values[i] !== null));
+    filled.forEach(([c, i]) => heading(c.key + (c.unit ? ` / ${c.unit}` : "") + (c.higher ? " ↑" : " ↓"), i, c.higher));
     thead.append(head);
     for (const line of shown) {
       const tr = make("tr");
       if (state.all) tr.append(make("td", {}, line.scene));
       tr.append(make("td", { title: line.method }, line.method));
-      columns.forEach((c, i) => {
+      filled.forEach(([c, i]) => {
         const v = numeric(line.values[i]);
         const text = v === null ? "–" : Number.isFinite(v) ? v.toFixed(c.digits) : v > 0 ? "∞" : "−∞";
         tr.append(make("td", { class: line.best[i] ? "best" : "", "data-metric": c.key, "data-method": line.method, "data-scene": line.scene }, text));

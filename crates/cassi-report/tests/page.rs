@@ -563,12 +563,21 @@ fn a_phone_has_room_for_everything() {
 
 #[test]
 fn without_truth_there_are_spectra_and_no_error_view() {
-    let report = Report::new(vec![scene("real", 0.0, false)]);
+    let mut report = Report::new(vec![scene("real", 0.0, false), scene("made", 0.0, true)]);
+    // The second estimate is shown on the scale of the first: by the factor of least squares.
+    let [first, second] = &mut report.scenes[0].estimates[..] else { unreachable!() };
+    let (first, second) = (first.cube.as_slice(), second.cube.as_mut_slice());
+    let product: f64 = first.iter().zip(&*second).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+    let factor = product / second.iter().map(|&b| f64::from(b).powi(2)).sum::<f64>();
+    assert!(factor < 0.9, "{factor}");
+    second.iter_mut().for_each(|v| *v = (f64::from(*v) * factor) as f32);
     let Some(mut page) = report.open("pixel=5,6&mode=error&left=1&right=2") else { return };
     assert_eq!(page.text("#tag-right"), "snapshot");
     report.assert_spectra(&mut page, 0, [5, 6]);
     let headings = page.text("#metrics thead");
     assert!(!headings.contains("psnr_unit_peak") && headings.contains("residual ↓"), "{headings}");
+    page.click("#all-scenes");
+    assert!(page.text("#metrics thead").contains("psnr_unit_peak"), "of the other scene");
     assert_eq!(page.eval("document.querySelector('[name=mode][value=error]').disabled"), true);
     page.key("e", false);
     assert_eq!(address(&mut page, "mode"), "colour");
