@@ -324,6 +324,8 @@ impl Builder<'_> {
         self.tail(&mut middle, &format!("{net}.4"));
         let decrease =
             [self.narrow(&format!("{net}.5"), 2 * width, 1), self.narrow(&format!("{net}.6"), width, 1)];
+        let readers = decrease[0].branches.iter().map(|branch| branch.from..branch.from + branch.inputs);
+        middle.branches = middle.branches[0].split(readers);
         let gain = self.floats(format!("{prefix}.blocks.0.norm.weight"), &[width]);
         let bias = self.floats(format!("{prefix}.blocks.0.norm.bias"), &[width]);
         Block { width, gain, bias, increase: [first, second], middle, decrease }

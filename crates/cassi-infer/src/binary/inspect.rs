@@ -1,13 +1,13 @@
 //! Looking into a run: rows of features as they are made, and one unit of convolution by itself, step by step. Both
 //! go through the code of an ordinary run.
 
-use super::net::{Branch, Operand};
-use super::operands::{Operands, chunks, row_stride};
+use super::net::{Branch, Layer, Operand};
+use super::operands::{chunks, row_stride};
 use super::run::Input;
-use super::stage::{set_all, taps};
+use super::stage::{rings, set_all, taps};
 use super::{BinaryNetwork, Method, Workspace};
 use crate::RunError;
-use crate::kernels::{Activation, Epilogue, Finish, Shortcut, Target};
+use crate::kernels::{Activation, Epilogue, Finish, Shortcut, Tail, Target};
 
 /// A row of features, by the stage that made it.
 #[derive(Debug, Clone, Copy)]
@@ -101,62 +101,70 @@ impl BinaryNetwork {
     pub fn unit_steps(&self, unit: Unit, input: &[f32], rows: usize, columns: usize) -> UnitSteps {
         assert_eq!(self.method(), Method::BiSrNet, "units of this kind");
         let block = &self.parts.encoder[0];
-        let branch = match unit {
-            Unit::Embedding => &self.parts.embedding.branches[0],
-            Unit::Increase => &block.increase[0].branches[0],
-            Unit::Grouped => &block.middle.branches[0],
+        let branches = match unit {
+            Unit::Embedding => &self.parts.embedding.branches[..],
+            Unit::Increase => &block.increase[0].branches[..1],
+            Unit::Grouped => &block.middle.branches[..],
         };
-        let full = Epilogue { tail: Default::default(), ..branch.epilogue.clone() };
-        let rprelu = Epilogue { shortcut: Shortcut::None, ..full.clone() };
-        let conv =
-            Epilogue { shift: vec![0.0; branch.outputs], activation: Activation::Identity, ..rprelu.clone() };
-        let run = |epilogue: Epilogue| {
-            let branch = Branch { finish: Finish::new(epilogue), ..branch.clone() };
-            self.run_branch(&branch, input, rows, columns)
+        let run = |cut: &dyn Fn(Epilogue) -> Epilogue| {
+            let cut = |branch: &Branch| {
+                let epilogue = Epilogue { tail: Tail::None, ..branch.epilogue.clone() };
+                Branch { finish: Finish::new(cut(epilogue)), ..branch.clone() }
+            };
+            self.run_branches(branches.iter().map(cut).collect(), input, rows, columns)
         };
-        let Operand::Signs(rule) = &branch.operand else { unreachable!("units of BiSRNet take signs") };
+        let rprelu = |epilogue| Epilogue { shortcut: Shortcut::None, ..epilogue };
+        let conv = |epilogue: Epilogue| {
+            let shift = vec![0.0; epilogue.shift.len()];
+            Epilogue { shift, activation: Activation::Identity, ..rprelu(epilogue) }
+        };
         let sign = |(at, &x): (usize, &f32)| {
             let channel = at / (rows * columns);
+            let reads = |branch: &&Branch| (branch.from..branch.from + branch.inputs).contains(&channel);
+            let branch = branches.iter().find(reads).expect("a branch for every channel");
+            let Operand::Signs(rule) = &branch.operand else { unreachable!("units of BiSRNet take signs") };
+            let channel = channel - branch.from;
             let sign = f32::from(i8::from(x > rule.above[channel]) - i8::from(x <= rule.below[channel]));
             if rule.flipped[channel] { -sign } else { sign }
         };
         UnitSteps {
             activation: input.iter().enumerate().map(sign).collect(),
-            conv: run(conv),
-            rprelu: run(rprelu),
-            output: run(full),
+            conv: run(&conv),
+            rprelu: run(&rprelu),
+            output: run(&|epilogue| epilogue),
         }
     }
 
-    /// One convolution over a whole image.
-    fn run_branch(&self, branch: &Branch, image: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    /// Convolutions side by side over a whole image.
+    fn run_branches(&self, branches: Vec<Branch>, image: &[f32], rows: usize, columns: usize) -> Vec<f32> {
         let stride = row_stride(columns);
+        let inputs = branches.iter().map(|b| b.from + b.inputs).max().unwrap_or(0);
+        let outputs = branches.iter().map(|b| b.to + b.outputs).max().unwrap_or(0);
         let row = |r: usize| {
-            let mut row = vec![0.0; branch.inputs * stride];
+            let mut row = vec![0.0; inputs * stride];
             for (channel, out) in row.chunks_exact_mut(stride).enumerate() {
                 out[..columns].copy_from_slice(&image[(channel * rows + r) * columns..][..columns]);
             }
             row
         };
-        let mut ring = [Operands::new(branch, columns, 3)];
-        let layer = super::net::Layer {
-            inputs: branch.inputs,
-            outputs: branch.outputs,
-            branches: vec![branch.clone()],
-        };
-        let mut result = vec![0.0; branch.outputs * rows * columns];
-        let mut out = vec![0.0; branch.outputs * stride];
+        let layer = Layer { inputs, outputs, branches };
+        let mut rings = rings(&layer, columns, 3);
+        let mut result = vec![0.0; outputs * rows * columns];
+        let mut out = vec![0.0; outputs * stride];
         for r in 0..rows {
             for source in r.saturating_sub(1)..(r + 2).min(rows) {
-                set_all(&mut ring, self.kernel, &layer, source % 3, &row(source), stride);
+                set_all(&mut rings, self.kernel, &layer, source % 3, &row(source), stride);
             }
-            let around = taps(r, rows, ring[0].outside());
-            let around = if branch.side == 3 { &around[..] } else { &around[4..5] };
             let shortcut = row(r);
-            for (start, pixels) in chunks(columns) {
-                let shortcut = Some((&shortcut[start..], stride));
-                let mut target = Target { shortcut, addend: None, output: &mut out[start..], stride };
-                ring[0].convolve(self.kernel, branch, around, (start, pixels), &mut target);
+            for (ring, branch) in rings.iter_mut().zip(&layer.branches) {
+                let around = taps(r, rows, ring.outside());
+                let around = if branch.side == 3 { &around[..] } else { &around[4..5] };
+                for (start, pixels) in chunks(columns) {
+                    let shortcut = Some((&shortcut[branch.from * stride + start..], stride));
+                    let output = &mut out[branch.to * stride + start..];
+                    let mut target = Target { shortcut, addend: None, output, stride };
+                    ring.convolve(self.kernel, branch, around, (start, pixels), &mut target);
+                }
             }
             for (channel, out) in out.chunks_exact(stride).enumerate() {
                 result[(channel * rows + r) * columns..][..columns].copy_from_slice(&out[..columns]);

@@ -1,6 +1,8 @@
 //! A network as data: layers made of branches, blocks made of layers, and the one skeleton that all eight share
 //! (a U of two levels, widths 28, 56, 112).
 
+use std::ops::Range;
+
 use super::signs::SignRule;
 use super::source::Binary;
 use super::winograd::Filter;
@@ -62,6 +64,33 @@ pub(super) struct Branch {
 }
 
 impl Branch {
+    /// A layer in groups of four as one branch for each of these ranges of channels; not packed yet.
+    pub(super) fn split(&self, ranges: impl Iterator<Item = Range<usize>>) -> Vec<Self> {
+        assert!(self.grouped && self.from == self.to && self.inputs == self.outputs);
+        let part = |channels: Range<usize>| {
+            let weights = match &self.weights {
+                Weights::Binary(w) => {
+                    let each = w.signs.len() / w.outputs;
+                    let signs = w.signs[channels.start * each..channels.end * each].to_vec();
+                    let scale = w.scale[channels.clone()].to_vec();
+                    Weights::Binary(Binary { outputs: channels.len(), signs, scale, ..*w })
+                }
+                Weights::Dense(w) => {
+                    let each = w.len() / self.outputs;
+                    Weights::Dense(w[channels.start * each..channels.end * each].to_vec())
+                }
+            };
+            let operand = match &self.operand {
+                Operand::Signs(rule) => Operand::Signs(rule.part(channels.clone())),
+                Operand::Real => Operand::Real,
+            };
+            let (from, size) = (self.from + channels.start, channels.len());
+            let epilogue = self.epilogue.part(channels);
+            Self { from, to: from, inputs: size, outputs: size, weights, operand, epilogue, ..self.clone() }
+        };
+        ranges.map(part).collect()
+    }
+
     /// Brings the weights into the order of the engine and its kernels.
     pub(super) fn pack(&mut self, engine: Engine, kernel: &Kernel) {
         let terms = self.side * self.side * self.inputs;
@@ -140,6 +169,7 @@ pub(super) struct Block {
     pub(super) gain: Vec<f32>,
     pub(super) bias: Vec<f32>,
     pub(super) increase: [Layer; 2],
+    /// A branch for each one of the first narrowing layer, on the channels that it reads.
     pub(super) middle: Layer,
     pub(super) decrease: [Layer; 2],
 }

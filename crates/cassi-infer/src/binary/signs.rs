@@ -5,6 +5,8 @@
 //! and no rounding is left where signs are taken. A channel with k < 0 takes the opposite sign of `−k·x − b`, and its
 //! weights change their sign instead.
 
+use std::ops::Range;
+
 use crate::kernels::Pack;
 
 /// When a value counts as positive and when as negative, a pair of thresholds a channel.
@@ -28,6 +30,13 @@ impl SignRule {
         let (above, below): (Vec<f32>, Vec<f32>) = factor.iter().zip(summand).map(rule).unzip();
         let widest = Pack::widest(&above, &below);
         Self { above, below, widest, flipped }
+    }
+
+    /// Of these channels alone.
+    pub(super) fn part(&self, channels: Range<usize>) -> Self {
+        let (above, below) = (self.above[channels.clone()].to_vec(), self.below[channels.clone()].to_vec());
+        let widest = Pack::widest(&above, &below);
+        Self { above, below, widest, flipped: self.flipped[channels].to_vec() }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::buffer::Buffer;
 use super::inspect::{StageObserver, StageRow};
-use super::net::{Block, Down, Layer};
+use super::net::{Block, Branch, Down, Layer};
 use super::operands::{ChunkOperands, Operands, chunks, row_stride};
 use crate::kernels::{CHUNK, Kernel, LayerNorm, Target};
 
@@ -87,7 +87,7 @@ pub(super) struct Scratch {
     input: Buffer<f32>,
     /// Two rows of the middle layer's input.
     wide: Buffer<f32>,
-    middle: Operands,
+    middle: Vec<Operands>,
     chunk: Point,
     stride: usize,
 }
@@ -114,27 +114,38 @@ impl Point {
 }
 
 /// Runs a 1x1 layer on one chunk; inputs and `output` begin at the chunk's first pixel. Branches from channel `from`
-/// of `second` on read that one; the others read `first`. The result of the last branch gets `addend` added.
+/// of `second` on read that one; the others read `first`.
 fn pointwise(
     kernel: &Kernel,
     layer: &Layer,
     (first, stride): (&[f32], usize),
     second: Option<(&[f32], usize)>,
+    (output, output_stride): (&mut [f32], usize),
+    pixels: usize,
+    operands: &mut ChunkOperands,
+) {
+    for branch in &layer.branches {
+        let input = match second {
+            Some((second, from)) if branch.from >= from => &second[(branch.from - from) * stride..],
+            _ => &first[branch.from * stride..],
+        };
+        let (input, output) = ((input, stride), (&mut output[branch.to * output_stride..], output_stride));
+        point(kernel, branch, input, None, output, pixels, operands);
+    }
+}
+
+/// Runs a 1x1 branch on one chunk; `input` and `output` begin at its first channels. The result gets `addend` added.
+fn point(
+    kernel: &Kernel,
+    branch: &Branch,
+    (input, stride): (&[f32], usize),
     addend: Option<(&[f32], usize)>,
     (output, output_stride): (&mut [f32], usize),
     pixels: usize,
     operands: &mut ChunkOperands,
 ) {
-    for (number, branch) in layer.branches.iter().enumerate() {
-        let input = match second {
-            Some((second, from)) if branch.from >= from => &second[(branch.from - from) * stride..],
-            _ => &first[branch.from * stride..],
-        };
-        let output = &mut output[branch.to * output_stride..];
-        let addend = addend.filter(|_| number + 1 == layer.branches.len());
-        let mut target = Target { shortcut: Some((input, stride)), addend, output, stride: output_stride };
-        operands.run(kernel, branch, (input, stride), pixels, &mut target);
-    }
+    let mut target = Target { shortcut: Some((input, stride)), addend, output, stride: output_stride };
+    operands.run(kernel, branch, (input, stride), pixels, &mut target);
 }
 
 /// The nine taps around row `row`, of which rows outside `0..rows` are all outside.
@@ -205,7 +216,6 @@ impl Scratch {
     pub(super) fn new(stage: &Stage<'_>, width: usize) -> Self {
         let stride = row_stride(width);
         let strided = matches!(stage.rows, Rows::Down(down) if down.strided);
-        let middle = &stage.block.middle.branches[0];
         let row = |channels: usize, rows: usize| Buffer::new(0.0, channels * rows * stride);
         Self {
             first: rings(stage.first, width, if strided { 6 } else { 3 }),
@@ -218,7 +228,7 @@ impl Scratch {
             fused: stage.fuse.map_or(Buffer::default(), |f| row(f.inputs, 1)),
             input: row(stage.block.width, 2),
             wide: row(4 * stage.block.width, 2),
-            middle: Operands::new(middle, width, 3),
+            middle: rings(&stage.block.middle, width, 3),
             chunk: Point::new(stage),
             stride,
         }
@@ -297,7 +307,7 @@ impl Stage<'_> {
             for (start, pixels) in chunks(c.width) {
                 let input = (&reads[start..], stride);
                 let output = (&mut writes[start..], stride);
-                pointwise(c.kernel, layer, input, None, None, output, pixels, &mut s.chunk.operands);
+                pointwise(c.kernel, layer, input, None, output, pixels, &mut s.chunk.operands);
             }
             shortcut = Some((&*writes, stride, true));
         } else {
@@ -325,7 +335,7 @@ impl Stage<'_> {
                 let (first, second) = ((&s.fused[start..], stride), (&skip[start..], out_channels));
                 let second = (!both).then_some(second);
                 let output = (&mut input[start..], stride);
-                pointwise(c.kernel, fuse, first, second, None, output, pixels, &mut s.chunk.operands);
+                pointwise(c.kernel, fuse, first, second, output, pixels, &mut s.chunk.operands);
             }
             c.show(self.names[1], row, self.block.width, (&*input, stride));
         }
@@ -365,36 +375,54 @@ impl Stage<'_> {
         let input = &s.input[row % 2 * width * stride..][..width * stride];
         let wide = &mut s.wide[row % 2 * 4 * width * stride..][..4 * width * stride];
         let Point { operands, a, b } = &mut s.chunk;
+        let Block { gain, bias, increase, middle, .. } = self.block;
         for (start, pixels) in chunks(c.width) {
-            let Block { gain, bias, increase, .. } = self.block;
             (c.kernel.rows.layer_norm)(
                 &LayerNorm { input: &input[start..], stride, gain, bias, pixels },
                 a,
                 CHUNK,
             );
-            pointwise(c.kernel, &increase[0], (a, CHUNK), None, None, (b, CHUNK), pixels, operands);
-            let output = (&mut wide[start..], stride);
-            pointwise(c.kernel, &increase[1], (b, CHUNK), None, None, output, pixels, operands);
-            let middle = &self.block.middle.branches[0];
-            s.middle.set_chunk(c.kernel, row % 3, middle, &wide[start..], stride, (start, pixels));
+            pointwise(c.kernel, &increase[0], (a, CHUNK), None, (b, CHUNK), pixels, operands);
+            for branch in &increase[1].branches {
+                let input = (&b[branch.from * CHUNK..], CHUNK);
+                let output = (&mut wide[branch.to * stride + start..], stride);
+                point(c.kernel, branch, input, None, output, pixels, operands);
+                // What is complete now is packed while it is in the first-level cache.
+                let done = branch.to + branch.outputs;
+                for (ring, reader) in s.middle.iter_mut().zip(&middle.branches) {
+                    if (branch.to + 1..=done).contains(&(reader.from + reader.inputs)) {
+                        let input = &wide[reader.from * stride + start..];
+                        ring.set_chunk(c.kernel, row % 3, reader, input, stride, (start, pixels));
+                    }
+                }
+            }
         }
     }
 
     /// The middle layer, the two narrowing ones and the block's shortcut: writes output row `row`.
     fn narrow(&self, c: &Context<'_>, s: &mut Scratch, row: usize, output: &mut [f32]) {
         let (stride, width) = (s.stride, self.block.width);
-        let input = &s.input[row % 2 * width * stride..][..width * stride];
+        let input_row = &s.input[row % 2 * width * stride..][..width * stride];
         let wide = &s.wide[row % 2 * 4 * width * stride..][..4 * width * stride];
         let Point { operands, a, b } = &mut s.chunk;
-        let taps = taps(row, c.rows, s.middle.outside());
-        let Block { middle, decrease, .. } = self.block;
+        let taps = taps(row, c.rows, s.middle[0].outside());
+        let Block { middle, decrease: [first, second], .. } = self.block;
         for (start, pixels) in chunks(c.width) {
-            let shortcut = Some((&wide[start..], stride));
-            let mut target = Target { shortcut, addend: None, output: a, stride: CHUNK };
-            s.middle.convolve(c.kernel, &middle.branches[0], &taps, (start, pixels), &mut target);
-            pointwise(c.kernel, &decrease[0], (a, CHUNK), None, None, (b, CHUNK), pixels, operands);
-            let (addend, output) = (Some((&input[start..], stride)), (&mut output[start..], stride));
-            pointwise(c.kernel, &decrease[1], (b, CHUNK), None, addend, output, pixels, operands);
+            // One part of the channels after the other, so that it is read while it is in the first-level cache.
+            for ((ring, part), reader) in s.middle.iter_mut().zip(&middle.branches).zip(&first.branches) {
+                let shortcut = Some((&wide[part.from * stride + start..], stride));
+                let mut target = Target { shortcut, addend: None, output: a, stride: CHUNK };
+                ring.convolve(c.kernel, part, &taps, (start, pixels), &mut target);
+                let output = (&mut b[reader.to * CHUNK..], CHUNK);
+                point(c.kernel, reader, (a, CHUNK), None, output, pixels, operands);
+            }
+            for (number, branch) in second.branches.iter().enumerate() {
+                let input = (&b[branch.from * CHUNK..], CHUNK);
+                let last = number + 1 == second.branches.len();
+                let addend = last.then_some((&input_row[start..], stride));
+                let output = (&mut output[branch.to * stride + start..], stride);
+                point(c.kernel, branch, input, addend, output, pixels, operands);
+            }
         }
         c.show(self.names[2], row, width, (&*output, stride));
     }

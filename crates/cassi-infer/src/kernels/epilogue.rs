@@ -1,6 +1,8 @@
 //! What follows a sum: scale, shift, shortcut, activation, tail. [`Epilogue`] says it, [`Finish`] has the numbers in
 //! the order in which the kernels take them.
 
+use std::ops::Range;
+
 /// What happens to a sum `s` of output channel `c`: `v = scale_c·s + shift_c` rounded once, shortcut, activation, tail.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Epilogue {
@@ -16,6 +18,30 @@ pub struct Epilogue {
     pub tail: Tail,
     /// Whether the result is averaged with what the output holds.
     pub average: bool,
+}
+
+impl Epilogue {
+    /// Of these channels alone.
+    pub fn part(&self, channels: Range<usize>) -> Self {
+        let part = |numbers: &Vec<f32>| numbers[channels.clone()].to_vec();
+        let activation = match &self.activation {
+            Activation::PRelu { slope, after } => {
+                Activation::PRelu { slope: part(slope), after: part(after) }
+            }
+            same => same.clone(),
+        };
+        let tail = match &self.tail {
+            Tail::RPRelu { before, slope, after } => {
+                Tail::RPRelu { before: part(before), slope: part(slope), after: part(after) }
+            }
+            Tail::AffineHardTanh { scale, shift } => {
+                Tail::AffineHardTanh { scale: part(scale), shift: part(shift) }
+            }
+            same => same.clone(),
+        };
+        let (scale, shift) = (part(&self.scale), part(&self.shift));
+        Self { scale, shift, activation, tail, ..*self }
+    }
 }
 
 /// Place of the shortcut.
