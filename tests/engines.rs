@@ -1,6 +1,10 @@
 //! The two engines of the networks: equal on random weights, and clear about what this build or machine has not.
 
-use crate::util::{Scratch, output, refused};
+use cassi_core::Tensor;
+use cassi_infer::float::Layout;
+use cassi_io::{Source, TensorPrecision};
+
+use crate::util::{Scratch, output, random_weights, refused, write_weights};
 
 /// A snapshot of 16 x 16 pixels, and where to put a cube.
 fn snapshot(scratch: &Scratch) -> (String, String) {
@@ -33,6 +37,27 @@ fn a_device_of_no_kind_is_refused() {
     refused(&[&native[..], &["-o", &x]].concat(), &["native", "--engine torch"]);
 }
 
+#[test]
+fn a_network_that_adds_nothing_leaves_the_estimate_of_the_solver() {
+    let scratch = Scratch::new();
+    let (y, x) = snapshot(&scratch);
+    let solved = scratch.file("solved.npy");
+    output(&["reconstruct", "--snapshot", &y, "--method", "gap-tv", "-o", &solved]);
+    let mut tensors = random_weights("mst-s", Layout::Standard, 5);
+    let last = Tensor::new(vec![28, 28, 3, 3], vec![0.0; 28 * 28 * 9]).expect("so many values");
+    tensors.insert("mapping.weight", last);
+    let weights = scratch.file("w.safetensors");
+    write_weights(&weights, &tensors, TensorPrecision::F32);
+    let both = ["reconstruct", "--snapshot", &y, "--method", "gap-tv+mst-s", "--weights", &weights];
+    output(&[&both[..], &["--instrument", "standard", "-o", &x]].concat());
+    let cube = |file: &str| cassi_io::read_array(&Source::parse(file)).unwrap().value;
+    assert_eq!(cube(&x), cube(&solved));
+    // Networks for the real instrument have another front end.
+    let real = ["--instrument", "tsa-real", "-o", &x];
+    refused(&[&both[..], &real].concat(), &["gap-tv+mst-s", "tsa-real"]);
+    refused(&["reconstruct", "--snapshot", &y, "--method", "gap-tv+mst", "-o", &x], &["gap-tv+mst-"]);
+}
+
 #[cfg(not(feature = "torch"))]
 #[test]
 fn a_build_without_libtorch_says_how_to_get_it() {
@@ -48,6 +73,7 @@ fn a_build_without_libtorch_says_how_to_get_it() {
 #[cfg(feature = "torch")]
 mod torch {
     use cassi_core::random::Stream;
+    use cassi_core::refinement;
     use cassi_infer::float::Layout;
     use cassi_io::{Metadata, Source, TensorPrecision};
     use ndarray::{ArrayD, Axis};
@@ -131,9 +157,10 @@ mod torch {
     fn reconstruct_gives_the_same_cube_on_either_engine() {
         let scratch = Scratch::new();
         let (y, _) = snapshot(&scratch);
-        for method in ["mst-s", "mst-pp"] {
+        for method in ["mst-s", "mst-pp", "gap-tv+mst-s"] {
             let weights = scratch.file("w.safetensors");
-            write_weights(&weights, &random_weights(method, Layout::Standard, 5), TensorPrecision::F32);
+            let network = refinement(method).1;
+            write_weights(&weights, &random_weights(network, Layout::Standard, 5), TensorPrecision::F32);
             let run = |name: &str, more: &[&str]| {
                 let x = scratch.file(name);
                 let what = ["reconstruct", "--snapshot", &y, "--method", method, "--weights", &weights];

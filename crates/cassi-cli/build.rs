@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// The networks that work without a file, where their weights and card are there.
-const EMBEDDED: [&str; 2] = ["mst-s", "bisrnet"];
+const EMBEDDED: [&str; 3] = ["gap-tv-mst-s", "mst-s", "bisrnet"];
 
 fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use cassi_core::{Family, InputConvention, InstrumentDescription, Mask, MethodCard, Reconstructor};
+use cassi_core::{
+    Family, InputConvention, InstrumentDescription, Mask, MethodCard, Reconstructor, refinement,
+};
 use cassi_infer::binary::{self, BinaryNetwork, BinaryReconstructor};
 use cassi_infer::float::{self, MstNetwork, MstReconstructor, Variant};
 use cassi_solvers::GapTv;
@@ -77,16 +79,34 @@ pub(crate) struct Network {
     pub(crate) source: &'static str,
 }
 
+/// Transformers that refine the estimate of a solver: names of both, and of the network alone.
+const REFINING: [(&str, Variant); 4] = [
+    ("gap-tv+mst-s", Variant::MstS),
+    ("gap-tv+mst-m", Variant::MstM),
+    ("gap-tv+mst-l", Variant::MstL),
+    ("gap-tv+mst-pp", Variant::MstPp),
+];
+
+const REFINES: &str =
+    "gap-tv, and a spectral-wise transformer that takes its estimate instead of the snapshot";
+
 /// The networks, float ones first.
 pub(crate) fn networks() -> Vec<Network> {
+    let source = |variant| match variant {
+        Variant::MstPp => "Cai et al., MST++, CVPRW 2022",
+        _ => "Cai et al., Mask-guided spectral-wise transformer, CVPR 2022",
+    };
     let floats = Variant::ALL.into_iter().map(|variant| Network {
         name: variant.name(),
         family: Family::Network,
         summary: "spectral-wise transformer on fused float kernels",
-        source: match variant {
-            Variant::MstPp => "Cai et al., MST++, CVPRW 2022",
-            _ => "Cai et al., Mask-guided spectral-wise transformer, CVPR 2022",
-        },
+        source: source(variant),
+    });
+    let refining = REFINING.into_iter().map(|(name, variant)| Network {
+        name,
+        family: Family::Network,
+        summary: REFINES,
+        source: source(variant),
     });
     let bits = binary::Method::ALL.into_iter().map(|method| Network {
         name: method.name(),
@@ -94,7 +114,7 @@ pub(crate) fn networks() -> Vec<Network> {
         summary: method.summary(),
         source: method.source(),
     });
-    floats.chain(bits).collect()
+    floats.chain(refining).chain(bits).collect()
 }
 
 /// All published names.
@@ -183,6 +203,13 @@ pub(crate) fn make(request: Request<'_>) -> anyhow::Result<Built> {
         None => crate::weights::choose(name, instrument, mask, &mut notes)?,
     };
     weights.check(name, instrument)?;
+    if let ((Some(solver), _), float::Layout::TsaReal) = (refinement(name), float_layout(instrument)) {
+        bail!(
+            "{name}: networks for instrument `{}` take snapshots as they are, not the estimate of {solver}; it is for \
+             instruments like `standard`",
+            instrument.name
+        );
+    }
     notes.extend(weights.mask_note(mask));
     notes.extend(weights.limits_note());
     let method = match kind {
@@ -192,8 +219,8 @@ pub(crate) fn make(request: Request<'_>) -> anyhow::Result<Built> {
     Ok(Built { method, weights: weights.path, notes })
 }
 
-/// The methods that are worth showing on snapshots of an instrument without any file of the user's: GAP-TV, and MST-S
-/// where there are weights of it. The BiSRNet that ships is the beginning of a training (its card says so).
+/// The methods that are worth showing on snapshots of an instrument without any file of the user's: GAP-TV, and MST-S alone
+/// and on GAP-TV's estimate, where there are weights. The BiSRNet that ships is the beginning of a training (its card says so).
 ///
 /// # Errors
 /// If weights that are there cannot be used.
@@ -201,12 +228,14 @@ pub(crate) fn ready(
     instrument: &InstrumentDescription,
     mask: &Mask,
 ) -> anyhow::Result<Vec<Box<dyn Reconstructor>>> {
-    let (name, engine) = ("mst-s", &EngineOptions::default());
+    let engine = &EngineOptions::default();
     let mut methods: Vec<Box<dyn Reconstructor>> = vec![Box::new(GapTv::default())];
-    let weights = crate::weights::find(name, instrument, Some(mask), &mut Vec::new())?;
-    if weights.is_some() {
-        let request = Request { name, settings: &[], weights, engine, instrument, mask: Some(mask) };
-        methods.push(make(request)?.method);
+    for name in ["gap-tv+mst-s", "mst-s"] {
+        let weights = crate::weights::find(name, instrument, Some(mask), &mut Vec::new())?;
+        if weights.is_some() {
+            let request = Request { name, settings: &[], weights, engine, instrument, mask: Some(mask) };
+            methods.push(make(request)?.method);
+        }
     }
     Ok(methods)
 }
@@ -222,9 +251,13 @@ fn native(
         let network = bits(method, weights, engine, instrument)?;
         return Ok(Box::new(BinaryReconstructor::new(network, label)));
     }
-    let variant = Variant::from_name(name).expect("a network is one or the other");
+    let variant = Variant::from_name(refinement(name).1).expect("a network is one or the other");
     let network = floats(variant, weights, engine, instrument)?;
-    Ok(Box::new(MstReconstructor::new(network, label)))
+    let method = MstReconstructor::new(network, label);
+    Ok(match REFINING.iter().find(|(refining, _)| *refining == name) {
+        Some((name, _)) => Box::new(method.refining(Box::new(GapTv::default()), name, REFINES)),
+        None => Box::new(method),
+    })
 }
 
 /// A binarized network on the bit engine.
@@ -295,7 +328,9 @@ fn on_torch(
 ) -> anyhow::Result<Box<dyn Reconstructor>> {
     let network = torch_network(name, weights, engine, instrument, cassi_nets::arch::MaskShift::Level)?;
     let listing = networks().into_iter().find(|network| network.name == name).expect("its name was checked");
-    Ok(Box::new(crate::torch::TorchReconstructor::new(network, &listing, weights.label())))
+    let refines = REFINING.iter().any(|(refining, _)| *refining == name);
+    let first = refines.then(|| Box::new(GapTv::default()) as Box<dyn Reconstructor>);
+    Ok(Box::new(crate::torch::TorchReconstructor::new(network, &listing, first, weights.label())))
 }
 
 /// A network's twin on libtorch.
@@ -312,7 +347,7 @@ pub(crate) fn torch_network(
 ) -> anyhow::Result<crate::torch::TorchNetwork> {
     let width = weights.card.as_ref().map_or(instrument.bands(), |card| card.width);
     let tensors = weights.tensors()?;
-    crate::torch::TorchNetwork::start(name, instrument, width, shift, tensors, engine)
+    crate::torch::TorchNetwork::start(refinement(name).1, instrument, width, shift, tensors, engine)
         .with_context(|| format!("{name} from {}", weights.place))
 }
 

@@ -9,7 +9,8 @@ use std::time::Instant;
 use anyhow::bail;
 use cassi_core::{
     Cube, Family, InputConvention, InstrumentDescription, Mask, MethodCard, NamedTensors, Observer, Problem,
-    Progress, ReconstructError, Reconstruction, Reconstructor, ShapeError, Tensor as HostTensor, shear,
+    Progress, ReconstructError, Reconstruction, Reconstructor, ShapeError, Silent, Tensor as HostTensor,
+    shear,
 };
 use cassi_nets::arch::{Layout, MaskForm, MaskShift, Options, Shape, build};
 use cassi_nets::{device, weights};
@@ -267,25 +268,33 @@ fn quiet_worker() {
 pub(crate) struct TorchReconstructor {
     network: TorchNetwork,
     card: MethodCard,
+    /// Whose estimate the network takes in the place of the un-sheared snapshot.
+    first: Option<Box<dyn Reconstructor>>,
     /// The mask that the network has.
     last: Mutex<Option<Mask>>,
 }
 
 impl TorchReconstructor {
     /// Wraps a network; `label` names its weights.
-    pub(crate) fn new(network: TorchNetwork, listing: &Listing, label: String) -> Self {
+    pub(crate) fn new(
+        network: TorchNetwork,
+        listing: &Listing,
+        first: Option<Box<dyn Reconstructor>>,
+        label: String,
+    ) -> Self {
         let card = MethodCard {
             name: listing.name,
             family: listing.family,
             summary: match listing.family {
                 Family::BinaryNetwork => "binarized network, in floats on libtorch",
+                _ if first.is_some() => "spectral-wise transformer on a solver's estimate, on libtorch",
                 _ => "spectral-wise transformer, on libtorch",
             },
             source: listing.source,
             parameters: Vec::new(),
             weights: Some(label),
         };
-        Self { network, card, last: Mutex::default() }
+        Self { network, card, first, last: Mutex::default() }
     }
 }
 
@@ -305,8 +314,15 @@ impl Reconstructor for TorchReconstructor {
         }
         let instrument = problem.instrument;
         let start = Instant::now();
-        let features =
-            cassi_optics::network_input(problem.snapshot, instrument).map_err(|e| other(e.to_string()))?;
+        let first = match &self.first {
+            Some(first) => Some(first.reconstruct(problem, &mut Silent)?),
+            None => None,
+        };
+        let unsheared = || cassi_optics::network_input(problem.snapshot, instrument);
+        let features = match &first {
+            Some(first) => first.cube.view().to_owned(),
+            None => unsheared().map_err(|e| other(e.to_string()))?,
+        };
         let scene = instrument.scene_shape(problem.snapshot.shape()).expect("as wide as the input needed");
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let mask = match self.network.form {
@@ -361,7 +377,7 @@ impl Reconstructor for TorchReconstructor {
             iterations: 1,
             residual,
             elapsed,
-            notes: Vec::new(),
+            notes: first.map_or_else(Vec::new, |first| first.notes),
         })
     }
 }

@@ -23,6 +23,15 @@ pub struct Problem<'a> {
     pub warm_start: Option<&'a Cube>,
 }
 
+/// The solver and the network of a method that refines the solver's estimate, as `gap-tv` and `mst-s` of `gap-tv+mst-s`;
+/// no solver and the whole name for others.
+pub fn refinement(method: &str) -> (Option<&str>, &str) {
+    match method.split_once('+') {
+        Some((solver, network)) => (Some(solver), network),
+        None => (None, method),
+    }
+}
+
 /// What is known of the noise in a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum NoiseLevel {

@@ -1,7 +1,8 @@
 //! `validate METHOD WEIGHTS SCENES MASK [INSTRUMENT]`: per-scene unit-peak PSNR of a network, noise-free.
 
-use cassi_core::InputConvention;
+use cassi_core::{InputConvention, refinement};
 use cassi_nets::arch::{Layout, Options, Shape, build};
+use cassi_nets::train::first::First;
 use cassi_nets::train::{data, validate};
 use cassi_nets::weights;
 use tch::{Device, nn};
@@ -26,11 +27,13 @@ fn start() -> Result<(), Box<dyn std::error::Error>> {
     };
     let shape = Shape { bands: instrument.bands(), width: instrument.bands(), step: instrument.step() };
     let store = nn::VarStore::new(Device::Cpu);
-    let network = build(method, &Options { shape, ..Options::new(layout) }, &store.root())?;
+    let first = First::of(method, &instrument)?;
+    let network = build(refinement(method).1, &Options { shape, ..Options::new(layout) }, &store.root())?;
     weights::load(&store, &cassi_io::read_tensors(file.as_ref())?)?;
     let scenes = data::read_scenes(scenes, &instrument)?;
     let mask = data::read_mask(mask)?;
-    let scores = validate::validate(&*network, &scenes, &mask, &instrument, Device::Cpu, |_, _, _| ());
+    let scores =
+        validate::validate(&*network, &scenes, &mask, &instrument, first.as_ref(), Device::Cpu, |_, _, _| ());
     for score in &scores {
         println!("{:32} {:6.2} dB", score.name, score.scores.psnr_unit_peak);
     }

@@ -67,7 +67,7 @@ fn training_starts_near_the_unsheared_snapshot() {
         let (x, mask) = (random(&[1, 28, 16, 16]), random(&[1, 28, 16, 16]));
         let error = |estimate: Tensor| (estimate - &x).square().mean(Kind::Float).sqrt().double_value(&[]);
         let before = error(evaluate(&network, &x, Some(&mask)));
-        network.start_training();
+        network.start_training(false);
         let after = error(evaluate(&network, &x, Some(&mask)));
         // Of what the body adds only one direction in the space of 28 bands passes, a share of 1/√28 if it has none of
         // its own; the mask itself is taken off.

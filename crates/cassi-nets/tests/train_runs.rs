@@ -3,8 +3,14 @@
 
 mod train_common;
 
-use cassi_core::{Cube, NamedTensors, Tensor as HostTensor, Wavelengths};
+use cassi_core::metrics::Scores;
+use cassi_core::{
+    Cube, LinearOperator, NamedTensors, NoiseLevel, Problem, Reconstructor, Silent, Snapshot,
+    Tensor as HostTensor, Wavelengths,
+};
 use cassi_nets::train::{Binarise, Event, Precision, TrainConfig, Validation, data, run};
+use cassi_optics::SdCassi;
+use cassi_solvers::GapTv;
 use ndarray::Axis;
 use train_common::*;
 
@@ -222,4 +228,67 @@ fn bfloat16_features_learn_as_singles_do() {
     let [single, half] = scores[..] else { panic!("{scores:?}") };
     // Features rounded to 2⁻⁹ of their size move an error by about as much: 0.02 dB, in every step anew.
     assert!((half - single).abs() < 0.1 && half != single, "{single} and {half} dB");
+}
+
+#[test]
+fn a_network_starts_from_what_the_solver_finds() {
+    let _turn = turn();
+    let folder = tempfile::tempdir().expect("a folder");
+    let plain = workshop(folder.path(), 2, 1e-3);
+    let instrument = folder.path().join("tiny.toml");
+    let instrument = cassi_optics::parse_instrument(&cassi_io::read_text(&instrument).expect("text"), "tiny")
+        .expect("tiny");
+    let scenes = data::read_scenes(&plain.validation.as_ref().expect("a validation").path, &instrument);
+    let scene = &scenes.expect("scenes")[0].cube;
+    let mask = data::read_mask("cassi256").expect("a mask");
+    let (mask, _) = cassi_optics::mask::fit_to(&mask, scene.rows(), scene.columns());
+    let operator = SdCassi::new(&mask, 4, instrument.step());
+    let (rows, columns) = (scene.rows(), scene.columns() + 3 * instrument.step());
+    let mut snapshot = vec![0.0; rows * columns];
+    operator.forward(scene.as_slice(), &mut snapshot);
+    let snapshot = ndarray::Array2::from_shape_vec((rows, columns), snapshot).expect("as many pixels");
+    let problem = Problem {
+        snapshot: &Snapshot::new(snapshot).expect("a snapshot"),
+        instrument: &instrument,
+        operator: Some(&operator),
+        mask: Some(&mask),
+        noise: NoiseLevel::Known(0.0),
+        warm_start: None,
+    };
+    let found = GapTv::default().reconstruct(&problem, &mut Silent).expect("an estimate").cube;
+    let expected = Scores::compute(scene, &found).expect("of one shape").psnr_unit_peak;
+
+    for method in ["gap-tv+mst-s", "gap-tv+mst-pp"] {
+        let mut config = TrainConfig { method: method.into(), ..plain.clone() };
+        // Steps that move nothing.
+        config.optimiser.rate = 1e-30;
+        config.optimiser.weight_decay = 0.0;
+        let out = folder.path().join(method);
+        let mut psnr = f64::NAN;
+        run(&config, &out, &options(None), &mut |event| {
+            if let Event::Validation { scores, .. } = event {
+                psnr = scores[0].scores.psnr_unit_peak;
+            }
+        })
+        .expect("trained");
+        // Two float32 routes to one snapshot.
+        assert!((psnr - expected).abs() < 0.01, "{method}: {psnr} dB, and {expected} by the solver alone");
+        let card = cassi_io::read_text(&out.join("tiny.toml")).expect("a card");
+        assert!(card.contains(&format!("method = \"{method}\"")), "{card}");
+    }
+}
+
+#[test]
+fn what_cannot_be_refined_is_refused() {
+    let _turn = turn();
+    let folder = tempfile::tempdir().expect("a folder");
+    let plain = workshop(folder.path(), 2, 1e-3);
+    let refused = |config: TrainConfig| {
+        let result = run(&config, &folder.path().join("out"), &options(None), &mut |_| ());
+        result.expect_err("refused").to_string()
+    };
+    let other = refused(TrainConfig { method: "twist+mst-s".into(), ..plain.clone() });
+    assert!(other.contains("`twist`") && other.contains("gap-tv"), "{other}");
+    let nothing = refused(TrainConfig { method: "gap-tv+mst".into(), ..plain });
+    assert!(nothing.contains("`mst`") && nothing.contains("mst-s"), "{nothing}");
 }

@@ -62,18 +62,18 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Done);
     }
     for card in &cards {
-        print_line!("{:<12} {:<15} {}", card.name, family_name(card.family), card.summary)?;
-        print_line!("{:<28} {}", "", card.source)?;
+        print_line!("{:<14} {:<15} {}", card.name, family_name(card.family), card.summary)?;
+        print_line!("{:<30} {}", "", card.source)?;
         if let Some(weights) = &card.weights {
-            print_line!("{:<28} weights: {weights}", "")?;
+            print_line!("{:<30} weights: {weights}", "")?;
         }
         for p in &card.parameters {
-            print_line!("{:<28} --set {}={:<8} {}", "", p.name, p.default, p.meaning)?;
+            print_line!("{:<30} --set {}={:<8} {}", "", p.name, p.default, p.meaning)?;
         }
     }
     for n in &networks {
-        print_line!("{:<12} {:<15} {}", n.name, family_name(n.family), n.summary)?;
-        print_line!("{:<28} {}", "", n.source)?;
+        print_line!("{:<14} {:<15} {}", n.name, family_name(n.family), n.summary)?;
+        print_line!("{:<30} {}", "", n.source)?;
         let mut none = true;
         for Entry { card, place } in weights_of(n.name) {
             none = false;
@@ -83,23 +83,23 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
                 })
                 .unwrap_or_default();
             print_line!(
-                "{:<28} weights: {} for `{}`, {}{score} ({place})",
+                "{:<30} weights: {} for `{}`, {}{score} ({place})",
                 "",
                 card.name,
                 card.instrument,
                 card.mask
             )?;
             if let Some(limits) = &card.limits {
-                print_line!("{:<28}          {limits}", "")?;
+                print_line!("{:<30}          {limits}", "")?;
             }
         }
         if none {
-            print_line!("{:<28} weights: none here; pass a checkpoint with --weights FILE", "")?;
+            print_line!("{:<30} weights: none here; pass a checkpoint with --weights FILE", "")?;
         }
     }
     for m in &missing {
-        print_line!("{:<12} {:<15} missing: {}", m.name, family_name(m.family), m.reason)?;
-        print_line!("{:<28} {}", "", m.source)?;
+        print_line!("{:<14} {:<15} missing: {}", m.name, family_name(m.family), m.reason)?;
+        print_line!("{:<30} {}", "", m.source)?;
     }
     Ok(Outcome::Done)
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
-use cassi_core::{InstrumentDescription, Mask, Tensor, shear};
+use cassi_core::{InstrumentDescription, Mask, Tensor, refinement, shear};
 use cassi_infer::binary::{self, BinaryNetwork};
 use cassi_infer::float::{self, MaskInput, MaskShift, MstNetwork, Variant};
 use cassi_io::{Metadata, Source};
@@ -166,7 +166,7 @@ fn unknown(method: &str) -> anyhow::Error {
 }
 
 fn list(method: &str, instrument: &InstrumentDescription, context: &Context) -> anyhow::Result<Outcome> {
-    let tensors = if let Some(variant) = Variant::from_name(method) {
+    let tensors = if let Some(variant) = Variant::from_name(refinement(method).1) {
         MstNetwork::expected_tensors(variant, registry::float_layout(instrument), instrument.bands())
     } else if let Some(method) = binary::Method::from_name(method) {
         binary::expected_tensors(method)
@@ -204,7 +204,7 @@ impl Network {
         if engine.resolve()? == Engine::Torch {
             return Self::on_torch(method, weights, engine, instrument, shift);
         }
-        if let Some(variant) = Variant::from_name(method) {
+        if let Some(variant) = Variant::from_name(refinement(method).1) {
             return Ok(Self::Float(Box::new(registry::floats(variant, weights, engine, instrument)?)));
         }
         let method = binary::Method::from_name(method).expect("its name was checked");

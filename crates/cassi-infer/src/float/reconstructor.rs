@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use cassi_core::{
     Cube, Family, InputConvention, MethodCard, Observer, Problem, Progress, ReconstructError, Reconstruction,
-    Reconstructor, ShapeError,
+    Reconstructor, ShapeError, Silent,
 };
 use ndarray::{ArrayView3, ShapeBuilder};
 
@@ -15,6 +15,8 @@ use super::{Layout, MaskInput, MaskShift, MstNetwork, PreparedMask, Variant, Wor
 pub struct MstReconstructor {
     network: MstNetwork,
     card: MethodCard,
+    /// Whose estimate the network takes in the place of the un-sheared snapshot.
+    first: Option<Box<dyn Reconstructor>>,
     kept: Mutex<Kept>,
 }
 
@@ -42,7 +44,13 @@ impl MstReconstructor {
         let name = network.variant().name();
         let card =
             MethodCard { name, family: Family::Network, summary, source, parameters: Vec::new(), weights };
-        Self { network, card, kept: Mutex::default() }
+        Self { network, card, first: None, kept: Mutex::default() }
+    }
+
+    /// The same network on estimates of another method, which it was trained to refine, under the name of both.
+    pub fn refining(self, first: Box<dyn Reconstructor>, name: &'static str, summary: &'static str) -> Self {
+        let card = MethodCard { name, summary, ..self.card };
+        Self { card, first: Some(first), ..self }
     }
 
     /// Scales a snapshot as the network's input wants it; returns the rows and columns of a window of it.
@@ -107,6 +115,10 @@ impl Reconstructor for MstReconstructor {
         let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let Kept { workspace, scaled, mask: cached } = &mut *kept;
         let start = Instant::now();
+        let first = match &self.first {
+            Some(first) => Some(first.reconstruct(problem, &mut Silent)?),
+            None => None,
+        };
         let [rows, columns] = self.scale(problem, scaled)?;
         let mask = match self.network.layout() {
             Layout::Standard => Some(problem.require_mask(self.card.name)?),
@@ -127,7 +139,8 @@ impl Reconstructor for MstReconstructor {
         let strides = (step, problem.snapshot.shape()[1], 1);
         let windows = ArrayView3::from_shape((bands, rows, columns).strides(strides), &scaled[..])
             .expect("the windows lie in the snapshot");
-        let mut data = self.network.run(windows, prepared, workspace)?;
+        let features = first.as_ref().map_or(windows, |first| first.cube.view());
+        let mut data = self.network.run(features, prepared, workspace)?;
         if self.network.layout() == Layout::TsaReal {
             data.mapv_inplace(|v| v.clamp(0.0, 1.0));
         }
@@ -156,7 +169,7 @@ impl Reconstructor for MstReconstructor {
             iterations: 1,
             residual,
             elapsed,
-            notes: Vec::new(),
+            notes: first.map_or_else(Vec::new, |first| first.notes),
         })
     }
 }

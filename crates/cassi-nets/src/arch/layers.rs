@@ -48,6 +48,16 @@ impl Pointwise {
         Self { weight, bias: bias.then(|| path.var("bias", &[to], bias_start)) }
     }
 
+    /// At first each channel's own value, as far as there are channels.
+    pub(crate) fn start_as_identity(&self) {
+        let zero = |tensor: &Tensor| {
+            let _ = tch::no_grad(|| tensor.shallow_clone().zero_());
+        };
+        zero(&self.weight);
+        self.bias.iter().for_each(zero);
+        start_diagonal(&self.matrix());
+    }
+
     /// The matrix `[output, input]`.
     pub(crate) fn matrix(&self) -> Tensor {
         let size = self.weight.size();
@@ -130,6 +140,18 @@ impl Convolution {
         Self { weight, bias, stride: 1, padding: side / 2, groups: channels }
     }
 
+    /// At first zero everywhere.
+    pub(crate) fn start_at_zero(&self) {
+        let _ = tch::no_grad(|| self.weight.shallow_clone().zero_());
+    }
+
+    /// At first each channel's own value, as far as there are channels.
+    pub(crate) fn start_as_identity(&self) {
+        self.start_at_zero();
+        let side = self.weight.size()[3];
+        start_diagonal(&self.weight.select(3, side / 2).select(2, side / 2));
+    }
+
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         self.forward_with_bias(x, self.bias.as_ref())
     }
@@ -148,6 +170,11 @@ impl Convolution {
             )
             .permute([0, 2, 3, 1])
     }
+}
+
+/// Ones on the diagonal of `matrix [output, input]`.
+fn start_diagonal(matrix: &Tensor) {
+    let _ = tch::no_grad(|| matrix.diagonal(0, 0, 1).fill_(1.0));
 }
 
 /// A 2x2 transposed convolution at stride 2, with bias: every pixel becomes four, so it is a matrix product and a

@@ -29,8 +29,9 @@ pub trait Network {
     /// What the network wants to see of the mask.
     fn mask_form(&self) -> MaskForm;
 
-    /// Changes freshly drawn parameters to those that a training starts from, where these differ.
-    fn start_training(&self) {}
+    /// Changes freshly drawn parameters to those that a training starts from, where these differ; a network that `refines`
+    /// features starts by handing them on.
+    fn start_training(&self, _refines: bool) {}
 
     /// Tells the network where in its training it is. Only binarized networks care.
     fn set_phase(&self, _phase: Phase) {}

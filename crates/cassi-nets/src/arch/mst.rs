@@ -246,6 +246,12 @@ impl Network for Mst {
         }
     }
 
+    fn start_training(&self, refines: bool) {
+        if refines {
+            self.transformer.mapping.start_at_zero();
+        }
+    }
+
     fn record_taps(&self) {
         *self.taps.borrow_mut() = Some(Vec::new());
     }

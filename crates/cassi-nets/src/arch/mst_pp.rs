@@ -82,6 +82,14 @@ impl Network for MstPlusPlus {
         }
     }
 
+    fn start_training(&self, refines: bool) {
+        if refines {
+            self.fusion.start_as_identity();
+            self.conv_in.start_as_identity();
+            self.conv_out.start_at_zero();
+        }
+    }
+
     fn record_taps(&self) {
         *self.taps.borrow_mut() = Some(Vec::new());
     }

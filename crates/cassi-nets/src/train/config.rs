@@ -5,6 +5,7 @@
 
 mod masks;
 
+use cassi_core::refinement;
 use serde::{Deserialize, Serialize};
 
 use crate::arch::{MaskShift, Phase, Shape, binary};
@@ -18,7 +19,7 @@ pub use masks::{MaskSource, MaskUse};
 pub struct TrainConfig {
     /// What the weights will be called.
     pub name: String,
-    /// The network, e.g. `mst-s`.
+    /// The network, e.g. `mst-s`, or with the solver whose estimate it refines, `gap-tv+mst-s`.
     pub method: String,
     /// The instrument it is for: `standard`, `tsa-real` or a TOML file.
     #[serde(default = "standard")]
@@ -418,7 +419,7 @@ impl TrainConfig {
                 "binarise: fractions of the steps, `from` no later than `until`",
             ),
             (
-                self.binarise.is_none() || binary::METHODS.contains(&self.method.as_str()),
+                self.binarise.is_none() || binary::METHODS.contains(&refinement(&self.method).1),
                 "binarise: for binarized networks alone",
             ),
         ];

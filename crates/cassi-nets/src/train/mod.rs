@@ -8,6 +8,7 @@ mod checkpoint;
 mod config;
 pub mod data;
 mod error;
+pub mod first;
 mod log;
 mod loss;
 mod meter;

@@ -7,13 +7,14 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use cassi_core::card::{CardMetrics, CardTraining, MaskPolicy, WeightsCard};
-use cassi_core::{InputConvention, InstrumentDescription, Mask};
+use cassi_core::{InputConvention, InstrumentDescription, Mask, refinement};
 use cassi_io::TensorPrecision;
 use tch::{Device, Tensor, nn};
 
 use super::checkpoint::{self, Progress};
 use super::config::{DataSource, MaskSource, Stage, TrainConfig, expand};
 use super::data::{self, NamedScene, Reading, read_mask, read_scenes};
+use super::first::First;
 use super::log::{Log, Row};
 use super::meter::Meter;
 use super::optimiser::Optimiser;
@@ -106,13 +107,15 @@ impl<'a> Training<'a> {
         // Built on the CPU, so that the random start is the same on every device.
         tch::manual_seed(config.seed as i64);
         let mut store = nn::VarStore::new(Device::Cpu);
-        let network = build(&config.method, &net_options, &store.root())?;
+        let (_, architecture) = refinement(&config.method);
+        let first = First::of(&config.method, &instrument)?;
+        let network = build(architecture, &net_options, &store.root())?;
         match &options.continue_from {
             Some(path) => {
                 weights::load(&store, &cassi_io::read_tensors(path)?)?;
                 events(Event::Note(format!("starting from {}", path.display())));
             }
-            None => network.start_training(),
+            None => network.start_training(first.is_some()),
         }
         store.set_device(device);
         let mut optimiser = Optimiser::new(&store, &config.optimiser);
@@ -146,6 +149,7 @@ impl<'a> Training<'a> {
             scenes,
             masks: data::masks(&config.masks, config.seed, device, sample[0].max(sample[1]))?,
             mask_form: network.mask_form(),
+            first,
         };
         let names: Vec<String> = buffers(&store);
         let variables = store.variables();
@@ -154,7 +158,7 @@ impl<'a> Training<'a> {
         // Running statistics cannot be gathered by several workers at once.
         let count = if device == Device::Cpu && buffers.is_empty() { threads } else { 1 };
         let plan = Plan {
-            method: config.method.clone(),
+            method: architecture.to_string(),
             options: net_options,
             device,
             loss: config.loss.clone(),
@@ -308,6 +312,7 @@ impl<'a> Training<'a> {
         let hardness = if ended { 1.0 } else { phase.hardness };
         self.network.set_phase(Phase { hardness, ..phase });
         let (network, instrument, device) = (&*self.network, &self.instrument, self.device);
+        let first = self.sampler.first.as_ref();
         let validation = &self.validation;
         let store = &self.store;
         let average = self.config.optimiser.average > 0.0;
@@ -315,7 +320,7 @@ impl<'a> Training<'a> {
         let mut pairs = Vec::new();
         let mut judge = || {
             let scores = validation.as_ref().map_or_else(Vec::new, |(scenes, mask)| {
-                validate(network, scenes, mask, instrument, device, |i, truth, estimate| {
+                validate(network, scenes, mask, instrument, first, device, |i, truth, estimate| {
                     if i < 4 {
                         pairs.push((truth.shallow_clone(), estimate.shallow_clone()));
                     }

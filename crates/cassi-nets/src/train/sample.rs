@@ -3,11 +3,12 @@
 //! Which crop and which mask a sample gets follows from (seed, step, place in the batch) alone, and so does the state
 //! that libtorch's generator starts the batch's noise from: a resumed training sees the batches it would have seen.
 
-use cassi_core::{InputConvention, InstrumentDescription, random::Stream};
+use cassi_core::{InputConvention, InstrumentDescription, NoiseLevel, random::Stream};
 use tch::{Kind, Tensor};
 
 use super::config::{Augmentation, BinomialNoise, MaskUse, Noise, Stage, TrainConfig};
 use super::data::Pool;
+use super::first::First;
 use crate::arch::MaskForm;
 use crate::arch::layers::{shear, unshear_snapshot};
 
@@ -44,6 +45,8 @@ pub(crate) struct Sampler<'a> {
     pub(crate) scenes: Pool,
     pub(crate) masks: Pool,
     pub(crate) mask_form: MaskForm,
+    /// Whose estimate the network refines.
+    pub(crate) first: Option<First>,
 }
 
 impl Sampler<'_> {
@@ -65,14 +68,15 @@ impl Sampler<'_> {
             })
             .unzip();
         let (told, light) = (Tensor::stack(&told, 0).unsqueeze(1), Tensor::stack(&light, 0).unsqueeze(1));
-        let snapshot = self.expose(&truth, &light, step);
+        let (snapshot, levels) = self.expose(&truth, &light, step);
         let bands = self.instrument.bands() as i64;
         let columns = self.instrument.step() as i64;
-        let features = match self.instrument.network_input {
-            InputConvention::Unsheared { gain } => {
+        let features = match (&self.first, self.instrument.network_input) {
+            (Some(first), _) => first.estimates(&snapshot, &told, &levels),
+            (None, InputConvention::Unsheared { gain }) => {
                 unshear_snapshot(&(snapshot / bands as f64 * f64::from(gain)), bands, columns)
             }
-            InputConvention::Normalised { .. } => snapshot,
+            (None, InputConvention::Normalised { .. }) => snapshot,
         };
         let repeated = || told.expand([told.size()[0], bands, size[0], size[1]], false);
         let mask = match self.mask_form {
@@ -84,8 +88,9 @@ impl Sampler<'_> {
     }
 
     /// Snapshots `[n, row, sheared column]` of cubes `[n, band, row, column]` through masks `[n or 1, 1, row, column]`,
-    /// with noise. For the real instrument on the scale of its published training, `1.2 · 2 / bands`.
-    fn expose(&self, truth: &Tensor, light: &Tensor, step: u64) -> Tensor {
+    /// with noise, and what a solver is told of the noise. For the real instrument on the scale of its published training,
+    /// `1.2 · 2 / bands`.
+    fn expose(&self, truth: &Tensor, light: &Tensor, step: u64) -> (Tensor, Vec<NoiseLevel>) {
         let (n, bands, rows, columns) = truth.size4().expect("[n, band, row, column]");
         let shift = self.instrument.step() as i64;
         let coded = truth * light;
@@ -93,12 +98,13 @@ impl Sampler<'_> {
         for b in 0..bands {
             let _ = snapshot.narrow(2, shift * b, columns).g_add_(&coded.select(1, b));
         }
+        let mut levels = vec![NoiseLevel::Known(0.0); n as usize];
         let mut stream = Stream::new(self.config.seed, "train/noise", step);
         let scale = 2.0 / bands as f64;
         let normalised = matches!(self.instrument.network_input, InputConvention::Normalised { .. });
         let Noise { gaussian, binomial } = &self.config.noise;
         if gaussian[1] == 0.0 && binomial.is_none() && !normalised {
-            return snapshot;
+            return (snapshot, levels);
         }
         tch::manual_seed(stream.below(i64::MAX as usize) as i64);
         let per_sample = |values: Vec<f64>| {
@@ -109,23 +115,31 @@ impl Sampler<'_> {
         };
         let mut seen = snapshot * scale;
         if gaussian[1] > 0.0 {
-            let sigma = per_sample(draws(&mut stream, *gaussian));
+            let sigmas = draws(&mut stream, *gaussian);
+            levels
+                .iter_mut()
+                .zip(&sigmas)
+                .for_each(|(level, sigma)| *level = NoiseLevel::Known(sigma / scale));
+            let sigma = per_sample(sigmas);
             seen += seen.randn_like() * sigma;
         }
-        if let Some(BinomialNoise { efficiency, levels, gain, probability }) = binomial {
-            let levels = per_sample(draws(&mut stream, *levels));
-            let chosen =
-                per_sample((0..n).map(|_| f64::from(u8::from(stream.chance(*probability)))).collect());
-            let trials = (&seen * (*gain / *efficiency) * &levels).floor().clamp_min(0.0);
+        if let Some(BinomialNoise { efficiency, levels: brightest, gain, probability }) = binomial {
+            let brightest = per_sample(draws(&mut stream, *brightest));
+            let chosen: Vec<bool> = (0..n).map(|_| stream.chance(*probability)).collect();
+            // Noise that follows the brightness is for the solver to find out.
+            let shot = levels.iter_mut().zip(&chosen).filter(|(_, chosen)| **chosen);
+            shot.for_each(|(level, _)| *level = NoiseLevel::Unknown);
+            let chosen = per_sample(chosen.into_iter().map(|chosen| f64::from(u8::from(chosen))).collect());
+            let trials = (&seen * (*gain / *efficiency) * &brightest).floor().clamp_min(0.0);
             let counts = Tensor::binomial(&trials, &trials.full_like(*efficiency));
-            let shot = counts / levels / *gain;
+            let shot = counts / brightest / *gain;
             seen = &chosen * shot + (1.0 - &chosen) * seen;
         }
         if normalised {
             // The published training for the real instrument shows the network brighter snapshots than v.
-            return seen * 1.2;
+            return (seen * 1.2, levels);
         }
-        seen / scale
+        (seen / scale, levels)
     }
 }
 

@@ -150,7 +150,7 @@ impl Network for BinaryNet {
     /// The mask, which is the same in all bands, is added to one band and subtracted from the next, and the last
     /// convolution takes it off again. Where it shows in the estimate instead, the first steps unlearn it before the
     /// body can use it: the residual around the body hands on whatever enters.
-    fn start_training(&self) {
+    fn start_training(&self, _: bool) {
         const SHARE: f64 = 0.2;
         // Near the mean of masks in use.
         const MIDDLE: f64 = 0.5;
