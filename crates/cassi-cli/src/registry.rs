@@ -219,8 +219,9 @@ pub(crate) fn make(request: Request<'_>) -> anyhow::Result<Built> {
     Ok(Built { method, weights: weights.path, notes })
 }
 
-/// The methods that are worth showing on snapshots of an instrument without any file of the user's: GAP-TV, and MST-S alone
-/// and on GAP-TV's estimate, where there are weights. The BiSRNet that ships is the beginning of a training (its card says so).
+/// The methods that are worth showing on snapshots of an instrument without any file of the user's: GAP-TV, and MST-S
+/// alone and on GAP-TV's estimate, where there are weights. The BiSRNet that ships is the beginning of a training (its
+/// card says so).
 ///
 /// # Errors
 /// If weights that are there cannot be used.
@@ -240,6 +241,16 @@ pub(crate) fn ready(
     Ok(methods)
 }
 
+/// A network whose name was checked.
+fn listing(name: &str) -> Network {
+    networks().into_iter().find(|network| network.name == name).expect("its name was checked")
+}
+
+/// The solver whose estimate a network refines; of all names that were checked, GAP-TV.
+fn first(name: &str) -> Option<Box<dyn Reconstructor>> {
+    refinement(name).0.map(|_| Box::new(GapTv::default()) as Box<dyn Reconstructor>)
+}
+
 fn native(
     name: &str,
     weights: &Weights,
@@ -254,8 +265,11 @@ fn native(
     let variant = Variant::from_name(refinement(name).1).expect("a network is one or the other");
     let network = floats(variant, weights, engine, instrument)?;
     let method = MstReconstructor::new(network, label);
-    Ok(match REFINING.iter().find(|(refining, _)| *refining == name) {
-        Some((name, _)) => Box::new(method.refining(Box::new(GapTv::default()), name, REFINES)),
+    Ok(match first(name) {
+        Some(first) => {
+            let Network { name, summary, .. } = listing(name);
+            Box::new(method.refining(first, name, summary))
+        }
         None => Box::new(method),
     })
 }
@@ -327,9 +341,7 @@ fn on_torch(
     instrument: &InstrumentDescription,
 ) -> anyhow::Result<Box<dyn Reconstructor>> {
     let network = torch_network(name, weights, engine, instrument, cassi_nets::arch::MaskShift::Level)?;
-    let listing = networks().into_iter().find(|network| network.name == name).expect("its name was checked");
-    let refines = REFINING.iter().any(|(refining, _)| *refining == name);
-    let first = refines.then(|| Box::new(GapTv::default()) as Box<dyn Reconstructor>);
+    let (listing, first) = (listing(name), first(name));
     Ok(Box::new(crate::torch::TorchReconstructor::new(network, &listing, first, weights.label())))
 }
 

@@ -27,8 +27,9 @@ pub fn mean(scores: &[SceneScore]) -> CardScores {
 
 /// What a network takes of a scene seen through a mask without noise: features and mask, for a batch of one.
 ///
-/// With a solver to start from, features are its estimate. Networks for the real instrument take the snapshot clipped to [0, 1], divided by its maximum, times the peak; their
-/// estimate is in that scale, too, so the truth has to be scaled alike: the third value is that factor.
+/// With a solver to start from, features are its estimate. Networks for the real instrument take the snapshot clipped to
+/// [0, 1], divided by its maximum, times the peak; their estimate is in that scale, too, so the truth has to be scaled
+/// alike: the third value is that factor.
 pub fn network_input(
     cube: &Cube,
     mask: &Mask,
@@ -67,7 +68,8 @@ pub fn network_input(
     (features, mask, factor)
 }
 
-/// Scores of all scenes, by way of the `first` solver's estimates if the network refines them; `seen` gets every truth and estimate `[band, row, column]` on the CPU.
+/// Scores of all scenes, by way of the `first` solver's estimates if the network refines them; `seen` gets every truth
+/// and estimate `[band, row, column]` on the CPU.
 pub fn validate(
     network: &dyn Network,
     scenes: &[NamedScene],
