@@ -100,7 +100,7 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     for row in &written.rows {
         if let Some(scores) = &row.scores {
             context.say(format!(
-                "{:<12} {:<10} psnr_unit_peak {:.2} dB, ssim_unit_peak {:.3}, sam_deg {:.2}{}",
+                "{:<12} {:<14} psnr_unit_peak {:.2} dB, ssim_unit_peak {:.3}, sam_deg {:.2}{}",
                 row.scene,
                 row.method,
                 scores.psnr_unit_peak,
