@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use cassi_core::{
     Family, InputConvention, InstrumentDescription, Mask, MethodCard, Reconstructor, refinement,
+    takes_snapshots,
 };
 use cassi_infer::binary::{self, BinaryNetwork, BinaryReconstructor};
 use cassi_infer::float::{self, MstNetwork, MstReconstructor, Variant};
@@ -203,13 +204,6 @@ pub(crate) fn make(request: Request<'_>) -> anyhow::Result<Built> {
         None => crate::weights::choose(name, instrument, mask, &mut notes)?,
     };
     weights.check(name, instrument)?;
-    if let ((Some(solver), _), float::Layout::TsaReal) = (refinement(name), float_layout(instrument)) {
-        bail!(
-            "{name}: networks for instrument `{}` take snapshots as they are, not the estimate of {solver}; it is for \
-             instruments like `standard`",
-            instrument.name
-        );
-    }
     notes.extend(weights.mask_note(mask));
     notes.extend(weights.limits_note());
     let method = match kind {
@@ -262,8 +256,7 @@ fn native(
         let network = bits(method, weights, engine, instrument)?;
         return Ok(Box::new(BinaryReconstructor::new(network, label)));
     }
-    let variant = Variant::from_name(refinement(name).1).expect("a network is one or the other");
-    let network = floats(variant, weights, engine, instrument)?;
+    let network = floats(name, weights, engine, instrument)?;
     let method = MstReconstructor::new(network, label);
     Ok(match first(name) {
         Some(first) => {
@@ -304,12 +297,12 @@ pub(crate) fn bits(
     }
 }
 
-/// A transformer on fused float kernels.
+/// The transformer of a method on fused float kernels.
 ///
 /// # Errors
 /// Weights of another network or width, or a precision that this CPU has not.
 pub(crate) fn floats(
-    variant: Variant,
+    name: &str,
     weights: &Weights,
     engine: &EngineOptions,
     instrument: &InstrumentDescription,
@@ -323,7 +316,8 @@ pub(crate) fn floats(
             card.width
         );
     }
-    let layout = float_layout(instrument);
+    let variant = Variant::from_name(refinement(name).1).expect("a network is one or the other");
+    let layout = float_layout(name, instrument);
     let network = MstNetwork::from_tensors(weights.tensors()?, variant, layout, bands, instrument.step())
         .with_context(|| weights.place.clone())?;
     let precision = match engine.precision() {
@@ -359,7 +353,7 @@ pub(crate) fn torch_network(
 ) -> anyhow::Result<crate::torch::TorchNetwork> {
     let width = weights.card.as_ref().map_or(instrument.bands(), |card| card.width);
     let tensors = weights.tensors()?;
-    crate::torch::TorchNetwork::start(refinement(name).1, instrument, width, shift, tensors, engine)
+    crate::torch::TorchNetwork::start(name, instrument, width, shift, tensors, engine)
         .with_context(|| format!("{name} from {}", weights.place))
 }
 
@@ -381,12 +375,9 @@ pub(crate) fn binary_layout(instrument: &InstrumentDescription) -> binary::Layou
     }
 }
 
-/// The layout of the transformers that an instrument calls for.
-pub(crate) fn float_layout(instrument: &InstrumentDescription) -> float::Layout {
-    match instrument.network_input {
-        InputConvention::Unsheared { .. } => float::Layout::Standard,
-        InputConvention::Normalised { .. } => float::Layout::TsaReal,
-    }
+/// The layout of a method's transformer for an instrument.
+pub(crate) fn float_layout(name: &str, instrument: &InstrumentDescription) -> float::Layout {
+    if takes_snapshots(name, instrument) { float::Layout::TsaReal } else { float::Layout::Standard }
 }
 
 /// `key=value` of `--set`.

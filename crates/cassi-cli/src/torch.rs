@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use anyhow::bail;
 use cassi_core::{
-    Cube, Family, InputConvention, InstrumentDescription, Mask, MethodCard, NamedTensors, Observer, Problem,
-    Progress, ReconstructError, Reconstruction, Reconstructor, ShapeError, Silent, Tensor as HostTensor,
+    Cube, Family, InstrumentDescription, Mask, MethodCard, NamedTensors, Observer, Problem, Progress,
+    ReconstructError, Reconstruction, Reconstructor, ShapeError, Silent, Tensor as HostTensor, refinement,
     shear,
 };
 use cassi_nets::arch::{Layout, MaskForm, MaskShift, Options, Shape, build};
@@ -48,21 +48,13 @@ enum JobMask {
     New(HostTensor),
 }
 
-/// Which of the two front ends an instrument calls for.
-pub(crate) fn layout_of(instrument: &InstrumentDescription) -> Layout {
-    match instrument.network_input {
-        InputConvention::Unsheared { .. } => Layout::Standard,
-        InputConvention::Normalised { .. } => Layout::TsaReal,
-    }
-}
-
 impl TorchNetwork {
-    /// Starts the thread and builds a network on it; `width` is that of the network at full resolution.
+    /// Starts the thread and builds the network of a method on it; `width` is that of the network at full resolution.
     ///
     /// # Errors
     /// A device that is not there, or weights of another network.
     pub(crate) fn start(
-        name: &str,
+        method: &str,
         instrument: &InstrumentDescription,
         width: usize,
         mask_shift: MaskShift,
@@ -72,19 +64,19 @@ impl TorchNetwork {
         quiet_worker();
         // Before anything else of libtorch: it may have to load the CUDA library.
         let device = device::select(engine.device())?;
-        let layout = layout_of(instrument);
+        let (layout, (_, name)) = (Layout::of(method, instrument), refinement(method));
         let shape = Shape { bands: instrument.bands(), width, step: instrument.step() };
         let options = Options { layout, shape, mask_shift };
         let half = engine.precision() == Precision::Bf16;
         let (jobs, incoming) = channel();
         let (outgoing, answers) = channel();
         let (built, ready) = channel();
-        let (method, tensors) = (name.to_string(), tensors.clone());
+        let (architecture, tensors) = (name.to_string(), tensors.clone());
         let threads = rayon::current_num_threads();
         std::thread::Builder::new().name(THREAD.into()).spawn(move || {
             tch::set_num_threads(threads as i32);
             let store = nn::VarStore::new(device);
-            let network = build(&method, &options, &store.root()).and_then(|network| {
+            let network = build(&architecture, &options, &store.root()).and_then(|network| {
                 weights::load(&store, &tensors)?;
                 Ok(network)
             });
@@ -319,8 +311,9 @@ impl Reconstructor for TorchReconstructor {
             None => None,
         };
         let unsheared = || cassi_optics::network_input(problem.snapshot, instrument);
+        let scale = if first.is_some() { instrument.estimate_scale(problem.snapshot) } else { 1.0 };
         let features = match &first {
-            Some(first) => first.cube.view().to_owned(),
+            Some(first) => first.cube.view().mapv(|v| v * scale),
             None => unsheared().map_err(|e| other(e.to_string()))?,
         };
         let scene = instrument.scene_shape(problem.snapshot.shape()).expect("as wide as the input needed");
@@ -351,6 +344,9 @@ impl Reconstructor for TorchReconstructor {
         let mut data = answer.map_err(other)?;
         if self.network.layout == Layout::TsaReal {
             data.mapv_inplace(|v| v.clamp(0.0, 1.0));
+        }
+        if scale != 1.0 {
+            data.mapv_inplace(|v| v / scale);
         }
         let elapsed = start.elapsed();
         let cube = Cube::new(data, instrument.wavelengths_nm.clone())?;

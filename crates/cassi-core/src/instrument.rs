@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Wavelengths, shear};
+use crate::{Snapshot, Wavelengths, shear};
 
 /// A single-disperser CASSI camera.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -132,6 +132,20 @@ impl InstrumentDescription {
         shear::unsheared_columns(snapshot[1], self.bands(), self.step()).map(|columns| [snapshot[0], columns])
     }
 
+    /// Factor from the unit of a snapshot to the one that networks for this instrument work in, for networks that take a
+    /// solver's estimate of the cube: 1 where a snapshot is the sum that the camera forms of a cube in 0..1. Snapshots of
+    /// the real instrument have a unit of their own; there a network of the published kind takes them at a maximum of `peak`,
+    /// as pictures of cubes in 0..1 on the scale `1.2 · 2 · y / bands`, and so does this.
+    pub fn estimate_scale(&self, snapshot: &Snapshot) -> f32 {
+        match self.network_input {
+            InputConvention::Unsheared { .. } => 1.0,
+            InputConvention::Normalised { peak } => {
+                let largest = snapshot.as_slice().iter().copied().fold(0.0, f32::max);
+                if largest > 0.0 { peak * self.bands() as f32 / (1.2 * 2.0 * largest) } else { 1.0 }
+            }
+        }
+    }
+
     /// Checks what the types cannot say.
     ///
     /// # Errors
@@ -162,5 +176,37 @@ impl InstrumentDescription {
             return error("network_input", scale.to_string(), "a positive gain or peak");
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+
+    #[test]
+    fn an_estimate_reaches_a_network_in_the_unit_it_was_trained_with() {
+        let mut instrument = InstrumentDescription {
+            name: "tiny".into(),
+            summary: String::new(),
+            wavelengths_nm: Wavelengths::linspace(450.0, 650.0, 28),
+            default_mask: None,
+            scene: SceneSize { rows: 2, columns: 3 },
+            dispersion: Dispersion { columns_per_band: 2 },
+            camera: Camera::default(),
+            network_input: InputConvention::Unsheared { gain: 2.0 },
+        };
+        let snapshot = |largest: f32| {
+            let mut y = Array2::zeros((2, 57));
+            y[[1, 20]] = largest;
+            Snapshot::new(y).unwrap()
+        };
+        assert_eq!(instrument.estimate_scale(&snapshot(0.25)), 1.0);
+        instrument.network_input = InputConvention::Normalised { peak: 0.8 };
+        // 1.2 · 2 · y / 28 is 0.8 at y = 28 / 3.
+        let scale = instrument.estimate_scale(&snapshot(0.25));
+        assert!((scale - 4.0 * 28.0 / 3.0).abs() < 1e-4, "{scale}");
+        assert_eq!(instrument.estimate_scale(&snapshot(0.0)), 1.0, "no light, no unit");
     }
 }

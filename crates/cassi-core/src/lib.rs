@@ -41,7 +41,7 @@ pub use instrument::{
 pub use operator::{CodedShear, LinearOperator, elements};
 pub use reconstruct::{
     Control, Family, MethodCard, NoiseLevel, Observer, Parameter, Problem, Progress, ReconstructError,
-    Reconstruction, Reconstructor, Silent, TracePoint, refinement,
+    Reconstruction, Reconstructor, Silent, TracePoint, refinement, takes_snapshots,
 };
 pub use tensors::{NamedTensors, Tensor};
 pub use wavelengths::{Wavelengths, WavelengthsError};

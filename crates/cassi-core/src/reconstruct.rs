@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ndarray::ArrayView3;
 
-use crate::{Cube, InstrumentDescription, LinearOperator, Mask, Snapshot};
+use crate::{Cube, InputConvention, InstrumentDescription, LinearOperator, Mask, Snapshot};
 
 /// What is to be solved.
 #[derive(Clone, Copy)]
@@ -30,6 +30,13 @@ pub fn refinement(method: &str) -> (Option<&str>, &str) {
         Some((solver, network)) => (Some(solver), network),
         None => (None, method),
     }
+}
+
+/// Whether the network of a method takes snapshots of an instrument as they are and no mask. A network that refines an
+/// estimate takes that and the mask, for every instrument.
+pub fn takes_snapshots(method: &str, instrument: &InstrumentDescription) -> bool {
+    let normalised = matches!(instrument.network_input, InputConvention::Normalised { .. });
+    normalised && refinement(method).0.is_none()
 }
 
 /// What is known of the noise in a snapshot.

@@ -1,6 +1,6 @@
 //! `validate METHOD WEIGHTS SCENES MASK [INSTRUMENT]`: per-scene unit-peak PSNR of a network, noise-free.
 
-use cassi_core::{InputConvention, refinement};
+use cassi_core::refinement;
 use cassi_nets::arch::{Layout, Options, Shape, build};
 use cassi_nets::train::first::First;
 use cassi_nets::train::{data, validate};
@@ -21,10 +21,7 @@ fn start() -> Result<(), Box<dyn std::error::Error>> {
     };
     let name = rest.first().map_or("standard", String::as_str);
     let instrument = cassi_optics::builtin(name).ok_or(format!("no instrument `{name}`"))?;
-    let layout = match instrument.network_input {
-        InputConvention::Unsheared { .. } => Layout::Standard,
-        InputConvention::Normalised { .. } => Layout::TsaReal,
-    };
+    let layout = Layout::of(method, &instrument);
     let shape = Shape { bands: instrument.bands(), width: instrument.bands(), step: instrument.step() };
     let store = nn::VarStore::new(Device::Cpu);
     let first = First::of(method, &instrument)?;

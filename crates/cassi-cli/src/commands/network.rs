@@ -167,7 +167,7 @@ fn unknown(method: &str) -> anyhow::Error {
 
 fn list(method: &str, instrument: &InstrumentDescription, context: &Context) -> anyhow::Result<Outcome> {
     let tensors = if let Some(variant) = Variant::from_name(refinement(method).1) {
-        MstNetwork::expected_tensors(variant, registry::float_layout(instrument), instrument.bands())
+        MstNetwork::expected_tensors(variant, registry::float_layout(method, instrument), instrument.bands())
     } else if let Some(method) = binary::Method::from_name(method) {
         binary::expected_tensors(method)
     } else {
@@ -204,11 +204,10 @@ impl Network {
         if engine.resolve()? == Engine::Torch {
             return Self::on_torch(method, weights, engine, instrument, shift);
         }
-        if let Some(variant) = Variant::from_name(refinement(method).1) {
-            return Ok(Self::Float(Box::new(registry::floats(variant, weights, engine, instrument)?)));
+        match binary::Method::from_name(method) {
+            Some(method) => Ok(Self::Bits(Box::new(registry::bits(method, weights, engine, instrument)?))),
+            None => Ok(Self::Float(Box::new(registry::floats(method, weights, engine, instrument)?))),
         }
-        let method = binary::Method::from_name(method).expect("its name was checked");
-        Ok(Self::Bits(Box::new(registry::bits(method, weights, engine, instrument)?)))
     }
 
     #[cfg(feature = "torch")]

@@ -53,18 +53,10 @@ impl MstReconstructor {
         Self { card, first: Some(first), ..self }
     }
 
-    /// Scales a snapshot as the network's input wants it; returns the rows and columns of a window of it.
-    fn scale(&self, problem: &Problem<'_>, scaled: &mut Vec<f32>) -> Result<[usize; 2], ReconstructError> {
+    /// Rows and columns of the scene, if the network is for such snapshots.
+    fn scene(&self, problem: &Problem<'_>) -> Result<[usize; 2], ReconstructError> {
         let instrument = problem.instrument;
         let bands = instrument.bands();
-        let wrong = |expected: String| {
-            ReconstructError::Shape(ShapeError {
-                what: "snapshot",
-                found: problem.snapshot.shape().to_vec(),
-                expected,
-                axes: "(row, column)",
-            })
-        };
         if bands != self.network.bands() {
             return Err(ReconstructError::Other(format!(
                 "{} has weights for {} bands, and instrument `{}` has {bands}; pass weights trained for it with --weights",
@@ -73,14 +65,24 @@ impl MstReconstructor {
                 instrument.name
             )));
         }
-        let Some([rows, columns]) = instrument.scene_shape(problem.snapshot.shape()) else {
-            return Err(wrong(format!("more than {} columns", instrument.step() * (bands - 1))));
-        };
+        instrument.scene_shape(problem.snapshot.shape()).ok_or_else(|| {
+            ReconstructError::Shape(ShapeError {
+                what: "snapshot",
+                found: problem.snapshot.shape().to_vec(),
+                expected: format!("more than {} columns", instrument.step() * (bands - 1)),
+                axes: "(row, column)",
+            })
+        })
+    }
+
+    /// Scales a snapshot as the network's input wants it.
+    fn scale(&self, problem: &Problem<'_>, scaled: &mut Vec<f32>) -> Result<(), ReconstructError> {
+        let instrument = problem.instrument;
         let snapshot = problem.snapshot.as_slice();
         scaled.clear();
         match (instrument.network_input, self.network.layout()) {
             (InputConvention::Unsheared { gain }, Layout::Standard) => {
-                let bands = bands as f32;
+                let bands = instrument.bands() as f32;
                 scaled.extend(snapshot.iter().map(|y| y / bands * gain));
             }
             (InputConvention::Normalised { peak }, Layout::TsaReal) => {
@@ -95,7 +97,7 @@ impl MstReconstructor {
                 )));
             }
         }
-        Ok([rows, columns])
+        Ok(())
     }
 }
 
@@ -115,11 +117,14 @@ impl Reconstructor for MstReconstructor {
         let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let Kept { workspace, scaled, mask: cached } = &mut *kept;
         let start = Instant::now();
-        let first = match &self.first {
+        let [rows, columns] = self.scene(problem)?;
+        let mut first = match &self.first {
             Some(first) => Some(first.reconstruct(problem, &mut Silent)?),
-            None => None,
+            None => {
+                self.scale(problem, scaled)?;
+                None
+            }
         };
-        let [rows, columns] = self.scale(problem, scaled)?;
         let mask = match self.network.layout() {
             Layout::Standard => Some(problem.require_mask(self.card.name)?),
             Layout::TsaReal => None,
@@ -134,13 +139,23 @@ impl Reconstructor for MstReconstructor {
             *cached = Some((values.to_vec(), [rows, columns], prepared));
         }
         let (_, _, prepared) = cached.as_ref().expect("made above");
-        // Window b of the snapshot starts at column b · step: a matter of strides, not of copies.
-        let (bands, step) = (self.network.bands(), problem.instrument.step());
-        let strides = (step, problem.snapshot.shape()[1], 1);
-        let windows = ArrayView3::from_shape((bands, rows, columns).strides(strides), &scaled[..])
-            .expect("the windows lie in the snapshot");
-        let features = first.as_ref().map_or(windows, |first| first.cube.view());
-        let mut data = self.network.run(features, prepared, workspace)?;
+        let mut data = match &mut first {
+            Some(first) => {
+                let scale = problem.instrument.estimate_scale(problem.snapshot);
+                first.cube.as_mut_slice().iter_mut().for_each(|v| *v *= scale);
+                let mut refined = self.network.run(first.cube.view(), prepared, workspace)?;
+                refined.mapv_inplace(|v| v / scale);
+                refined
+            }
+            None => {
+                // Window b of the snapshot starts at column b · step: a matter of strides, not of copies.
+                let (bands, step) = (self.network.bands(), problem.instrument.step());
+                let strides = (step, problem.snapshot.shape()[1], 1);
+                let windows = ArrayView3::from_shape((bands, rows, columns).strides(strides), &scaled[..])
+                    .expect("the windows lie in the snapshot");
+                self.network.run(windows, prepared, workspace)?
+            }
+        };
         if self.network.layout() == Layout::TsaReal {
             data.mapv_inplace(|v| v.clamp(0.0, 1.0));
         }

@@ -10,6 +10,7 @@ pub(crate) mod layers;
 mod mst;
 mod mst_pp;
 
+use cassi_core::{InstrumentDescription, takes_snapshots};
 use tch::{Tensor, nn};
 
 use crate::NetsError;
@@ -80,6 +81,13 @@ pub enum Layout {
     Standard,
     /// The real instrument: the snapshot and no mask.
     TsaReal,
+}
+
+impl Layout {
+    /// The front end of a method's network for snapshots of an instrument.
+    pub fn of(method: &str, instrument: &InstrumentDescription) -> Self {
+        if takes_snapshots(method, instrument) { Self::TsaReal } else { Self::Standard }
+    }
 }
 
 /// The sizes of a network that its method's name leaves open.

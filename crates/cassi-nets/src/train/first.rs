@@ -3,8 +3,7 @@
 //! It runs on the CPU, a sample a thread, whatever device the network is on.
 
 use cassi_core::{
-    InputConvention, InstrumentDescription, Mask, NoiseLevel, Problem, Reconstructor, Silent, Snapshot,
-    refinement,
+    InstrumentDescription, Mask, NoiseLevel, Problem, Reconstructor, Silent, Snapshot, refinement,
 };
 use cassi_optics::SdCassi;
 use cassi_solvers::GapTv;
@@ -24,21 +23,17 @@ impl First {
     /// The solver of a method, if it has one.
     ///
     /// # Errors
-    /// If the solver is another than `gap-tv`, or the instrument's networks take snapshots as they are.
+    /// If the solver is another than `gap-tv`.
     pub fn of(method: &str, instrument: &InstrumentDescription) -> Result<Option<Self>, TrainError> {
-        let wrong = |reason: String| TrainError::Config { origin: format!("method `{method}`"), reason };
         match refinement(method) {
             (None, _) => Ok(None),
-            (Some("gap-tv"), _) => match instrument.network_input {
-                InputConvention::Unsheared { .. } => {
-                    Ok(Some(Self { solver: GapTv::default(), instrument: instrument.clone() }))
-                }
-                InputConvention::Normalised { .. } => Err(wrong(format!(
-                    "networks for instrument `{}` take snapshots, not estimates",
-                    instrument.name
-                ))),
-            },
-            (Some(other), _) => Err(wrong(format!("no solver `{other}` to start from; it is `gap-tv`"))),
+            (Some("gap-tv"), _) => {
+                Ok(Some(Self { solver: GapTv::default(), instrument: instrument.clone() }))
+            }
+            (Some(other), _) => Err(TrainError::Config {
+                origin: format!("method `{method}`"),
+                reason: format!("no solver `{other}` to start from; it is `gap-tv`"),
+            }),
         }
     }
 

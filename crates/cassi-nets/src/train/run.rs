@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use cassi_core::card::{CardMetrics, CardTraining, MaskPolicy, WeightsCard};
-use cassi_core::{InputConvention, InstrumentDescription, Mask, refinement};
+use cassi_core::{InstrumentDescription, Mask, refinement};
 use cassi_io::TensorPrecision;
 use tch::{Device, Tensor, nn};
 
@@ -98,10 +98,7 @@ impl<'a> Training<'a> {
         validation: Option<(Vec<NamedScene>, Mask)>,
         events: &mut dyn FnMut(Event),
     ) -> Result<Self, TrainError> {
-        let layout = match instrument.network_input {
-            InputConvention::Unsheared { .. } => Layout::Standard,
-            InputConvention::Normalised { .. } => Layout::TsaReal,
-        };
+        let layout = Layout::of(&config.method, &instrument);
         let shape = config.shape(instrument.bands(), instrument.step());
         let net_options = Options { layout, shape, mask_shift: config.mask_shift };
         // Built on the CPU, so that the random start is the same on every device.

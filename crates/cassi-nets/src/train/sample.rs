@@ -3,7 +3,7 @@
 //! Which crop and which mask a sample gets follows from (seed, step, place in the batch) alone, and so does the state
 //! that libtorch's generator starts the batch's noise from: a resumed training sees the batches it would have seen.
 
-use cassi_core::{InputConvention, InstrumentDescription, NoiseLevel, random::Stream};
+use cassi_core::{InputConvention, InstrumentDescription, NoiseLevel, random::Stream, takes_snapshots};
 use tch::{Kind, Tensor};
 
 use super::config::{Augmentation, BinomialNoise, MaskUse, Noise, Stage, TrainConfig};
@@ -88,8 +88,8 @@ impl Sampler<'_> {
     }
 
     /// Snapshots `[n, row, sheared column]` of cubes `[n, band, row, column]` through masks `[n or 1, 1, row, column]`,
-    /// with noise, and what a solver is told of the noise. For the real instrument on the scale of its published training,
-    /// `1.2 · 2 / bands`.
+    /// with noise, and what a solver is told of the noise. Networks that take snapshots of the real instrument get them on
+    /// the scale of its published training, `1.2 · 2 / bands`.
     fn expose(&self, truth: &Tensor, light: &Tensor, step: u64) -> (Tensor, Vec<NoiseLevel>) {
         let (n, bands, rows, columns) = truth.size4().expect("[n, band, row, column]");
         let shift = self.instrument.step() as i64;
@@ -101,7 +101,7 @@ impl Sampler<'_> {
         let mut levels = vec![NoiseLevel::Known(0.0); n as usize];
         let mut stream = Stream::new(self.config.seed, "train/noise", step);
         let scale = 2.0 / bands as f64;
-        let normalised = matches!(self.instrument.network_input, InputConvention::Normalised { .. });
+        let normalised = takes_snapshots(&self.config.method, &self.instrument);
         let Noise { gaussian, binomial } = &self.config.noise;
         if gaussian[1] == 0.0 && binomial.is_none() && !normalised {
             return (snapshot, levels);
