@@ -285,3 +285,37 @@ fn quality_fills_cards_and_averages_procedural_scenes_apart() {
     assert!(text.contains(&format!("| mst-s | {:.2} |", metrics.mean.psnr_unit_peak)), "{text}");
     assert_eq!(WeightsCard { metrics: None, ..filled }, card, "nothing else changes");
 }
+
+#[test]
+fn quality_takes_snapshots_of_other_instruments_with_noise() {
+    let scratch = Scratch::new();
+    std::fs::create_dir(scratch.file("scenes")).unwrap();
+    output(&["scene", "make", "--rows", "32", "--columns", "32", "-o", &scratch.file("scenes/one.h5")]);
+    let mask = scratch.file("m.npy");
+    output(&["mask", "make", "bernoulli", "--rows", "48", "--columns", "40", "-o", &mask]);
+    // A network that adds nothing to the estimate of GAP-TV.
+    let mut tensors = random_weights("mst-s", Layout::Standard, 5);
+    let last = cassi_core::Tensor::new(vec![28, 28, 3, 3], vec![0.0; 28 * 28 * 9]).expect("so many values");
+    tensors.insert("mapping.weight", last);
+    let weights = scratch.file("w.safetensors");
+    write_weights(&weights, &tensors, TensorPrecision::F32);
+    let (scenes, method) = (scratch.file("scenes"), format!("gap-tv+mst-s={weights}"));
+    let quality = ["bench", "quality", "--scenes", &scenes, "--instrument", "tsa-real", "--mask", &mask];
+    let methods = ["--method", "gap-tv", "--method", &method];
+    let figures = |noise: &str| -> Vec<f64> {
+        let results = json(&[&quality[..], &methods, &["--noise", noise]].concat());
+        let results = results.as_array().expect("two methods").clone();
+        results.iter().map(|result| result["scenes"][0][1]["psnr_unit_peak"].as_f64().expect("dB")).collect()
+    };
+    let (clean, noisy) = (figures("none"), figures("gaussian:0.5"));
+    // Half of all light of a scene in 0..1 is within 10 dB; GAP-TV is well above, noise below it.
+    assert!(clean[0] > 20.0 && noisy[0] < clean[0] - 1.0, "{clean:?} and {noisy:?} dB");
+    for [solver, refined] in [[clean[0], clean[1]], [noisy[0], noisy[1]]] {
+        // A factor and its inverse on every value.
+        assert!((solver - refined).abs() < 1e-4, "{solver} and {refined} dB");
+    }
+    let text = output(&[&quality[..], &methods, &["--noise", "binomial"]].concat());
+    assert!(text.contains("Instrument `tsa-real`, snapshots with noise `binomial:0.4,2048`"), "{text}");
+    let missing = ["bench", "quality", "--scenes", &scenes, "--instrument", "tsa-real", "--method", "gap-tv"];
+    refused(&missing, &["tsa-real", "--mask"]);
+}

@@ -169,12 +169,15 @@ pub struct CardTraining {
     pub version: String,
 }
 
-/// Scores on the fixed validation set, seen through one mask without noise.
+/// Scores on the fixed validation set, seen through one mask.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CardMetrics {
     /// SHA-256 of the mask used.
     pub mask_sha256: String,
+    /// The noise of the snapshots, e.g. `binomial:0.4,2048`; absent where they have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise: Option<String>,
     /// Mean over the scenes.
     pub mean: CardScores,
     /// Scene by scene.
@@ -182,12 +185,12 @@ pub struct CardMetrics {
 }
 
 impl CardMetrics {
-    /// The scores of scenes and their mean, to a thousandth of a decibel and of a degree and a hundred-thousandth of an
+    /// The scores of scenes without noise and their mean, to a thousandth of a decibel and of a degree and a hundred-thousandth of an
     /// SSIM.
     pub fn new(mask_sha256: String, scenes: BTreeMap<String, CardScores>) -> Self {
         let mean = CardScores::mean(scenes.values()).rounded();
         let scenes = scenes.into_iter().map(|(name, scores)| (name, scores.rounded())).collect();
-        Self { mask_sha256, mean, scenes }
+        Self { mask_sha256, noise: None, mean, scenes }
     }
 }
 

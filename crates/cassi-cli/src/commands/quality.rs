@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use cassi_core::card::{CardMetrics, CardScores};
 use cassi_core::metrics::Scores;
-use cassi_core::{Cube, InstrumentDescription, Mask, NoiseLevel, NoiseModel, Problem, Reconstructor};
-use cassi_optics::SdCassi;
+use cassi_core::{
+    Cube, Family, InstrumentDescription, Mask, NoiseLevel, NoiseModel, Problem, Reconstructor, Snapshot,
+    takes_snapshots,
+};
+use cassi_optics::{SdCassi, detector};
 use cassi_scene::{Kind, SceneRecipe};
 
 use crate::context::Context;
@@ -31,7 +34,13 @@ pub(crate) struct Options {
     /// Procedural scenes beside them, as large as the first of them, of all kinds in turn, seeds from 0 on
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     procedural: usize,
-    /// A mask; may be repeated [default: the instrument's own]
+    /// The instrument that takes the snapshots: a built-in name or a TOML file
+    #[arg(long, value_name = "NAME", default_value = "standard")]
+    instrument: String,
+    /// Noise of the snapshots: none, gaussian:SIGMA, or binomial[:QE,LEVELS]; methods are told its level
+    #[arg(long, value_name = "MODEL", default_value = "none")]
+    noise: String,
+    /// A mask, cut to the scenes' size where it is larger; may be repeated [default: the instrument's own]
     #[arg(long = "mask", value_name = "FILE")]
     masks: Vec<String>,
     /// A method, with a weights file if not the default one; may be repeated
@@ -55,6 +64,12 @@ struct Asked<'a> {
     weights: Option<&'a Path>,
 }
 
+/// How snapshots are taken.
+struct Camera<'a> {
+    instrument: &'a InstrumentDescription,
+    noise: NoiseModel,
+}
+
 /// What one method does on all scenes under one mask.
 #[derive(serde::Serialize)]
 struct Result {
@@ -76,10 +91,11 @@ pub(crate) fn run(options: &Options, context: &Context) -> anyhow::Result<()> {
     }
     let methods: Vec<Asked<'_>> = options.methods.iter().map(|text| asked(text)).collect();
     methods.iter().try_for_each(|method| registry::check_name(method.name))?;
-    let instrument = inputs::instrument_by_name("standard")?;
-    let mut scenes = read_scenes(folder, &instrument, context)?;
+    let instrument = &inputs::instrument_by_name(&options.instrument)?;
+    let camera = &Camera { instrument, noise: detector::parse_noise(&options.noise)? };
+    let mut scenes = read_scenes(folder, instrument, context)?;
     let size = [scenes[0].1.rows(), scenes[0].1.columns()];
-    scenes.extend((0..options.procedural).map(|i| procedural(i, size, &instrument)));
+    scenes.extend((0..options.procedural).map(|i| procedural(i, size, instrument)));
     let masks: Vec<Option<&str>> = match options.masks.as_slice() {
         [] => vec![None],
         named => named.iter().map(|name| Some(name.as_str())).collect(),
@@ -87,13 +103,13 @@ pub(crate) fn run(options: &Options, context: &Context) -> anyhow::Result<()> {
     let mut results = Vec::new();
     for (i, mask) in masks.into_iter().enumerate() {
         let cards = options.cards && i == 0;
-        results.extend(under_mask(mask, &methods, &scenes, &instrument, cards, context)?);
+        results.extend(under_mask(mask, &methods, &scenes, camera, cards, context)?);
     }
     if context.json {
         context.print_json(&serde_json::to_value(&results)?)?;
         return Ok(());
     }
-    let text = document(&results, options.group.as_deref(), &context.command_line());
+    let text = document(&results, camera, options.group.as_deref(), &context.command_line());
     match &options.output {
         Some(path) => {
             cassi_io::write_bytes(path, text.as_bytes())?;
@@ -146,14 +162,21 @@ fn under_mask(
     mask_file: Option<&str>,
     methods: &[Asked<'_>],
     scenes: &[(String, Cube)],
-    instrument: &InstrumentDescription,
+    camera: &Camera<'_>,
     cards: bool,
     context: &Context,
 ) -> anyhow::Result<Vec<Result>> {
+    let instrument = camera.instrument;
     let mut results = Vec::new();
     let size = [scenes[0].1.rows(), scenes[0].1.columns()];
-    let (mask, _) = inputs::mask(mask_file, instrument, size, context)?;
-    let mask = mask.context("an instrument with a mask")?;
+    let mask = match mask_file {
+        Some(file) => inputs::mask_file(file, instrument, context)?.0.mask,
+        None => (inputs::mask(None, instrument, size, context)?.0).with_context(|| {
+            format!("instrument `{}` ships no mask; name one with --mask", instrument.name)
+        })?,
+    };
+    let (window, note) = cassi_optics::mask::fit_to(&mask, size[0], size[1]);
+    context.say_all(note.as_slice());
     let name = match (mask_file, &instrument.default_mask) {
         (Some(file), _) => Path::new(file).file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         (None, own) => own.clone().unwrap_or_default(),
@@ -167,10 +190,11 @@ fn under_mask(
             instrument,
             mask: Some(&mask),
         })?;
+        context.say_all(&built.notes);
         context.say(format!("{} under {name}: {} scenes", method.label, scenes.len()));
-        let result = measure(built.method.as_ref(), &name, &mask, scenes, instrument, context)?;
+        let result = measure(built.method.as_ref(), &name, &window, scenes, camera, context)?;
         if let (true, Some(file)) = (cards, method.weights) {
-            write_card(file, &mask, &result)?;
+            write_card(file, &mask, camera.noise, &result)?;
         }
         results.push(result);
     }
@@ -178,7 +202,7 @@ fn under_mask(
 }
 
 /// Puts the figures of weights into the card beside them, whose hash was checked when they were opened.
-fn write_card(weights: &Path, mask: &Mask, result: &Result) -> anyhow::Result<()> {
+fn write_card(weights: &Path, mask: &Mask, noise: NoiseModel, result: &Result) -> anyhow::Result<()> {
     let path = weights.with_extension("toml");
     if !path.is_file() {
         // Official checkpoints have none.
@@ -189,7 +213,8 @@ fn write_card(weights: &Path, mask: &Mask, result: &Result) -> anyhow::Result<()
         .iter()
         .map(|(name, scores)| (name.clone(), CardScores::from(scores)))
         .collect();
-    card.metrics = Some(CardMetrics::new(cassi_optics::mask::sha256(mask), scenes));
+    let noise = (noise != NoiseModel::None).then(|| detector::format_noise(noise));
+    card.metrics = Some(CardMetrics { noise, ..CardMetrics::new(cassi_optics::mask::sha256(mask), scenes) });
     Ok(cassi_io::write_bytes(&path, toml::to_string(&card)?.as_bytes())?)
 }
 
@@ -198,11 +223,13 @@ fn measure(
     mask_name: &str,
     mask: &Mask,
     scenes: &[(String, Cube)],
-    instrument: &InstrumentDescription,
+    camera: &Camera<'_>,
     context: &Context,
 ) -> anyhow::Result<Result> {
+    let Camera { instrument, noise } = *camera;
     let card = method.describe();
-    let camera = SdCassi::for_instrument(instrument, mask);
+    let network = matches!(card.family, Family::Network | Family::BinaryNetwork);
+    let operator = SdCassi::for_instrument(instrument, mask);
     let mut result = Result {
         mask: mask_name.into(),
         method: card.name.into(),
@@ -211,19 +238,30 @@ fn measure(
         scenes: Vec::new(),
     };
     for (name, truth) in scenes {
-        let snapshot =
-            cassi_optics::simulate(truth, instrument, mask, NoiseModel::None, context.seed)?.snapshot;
+        let taken = cassi_optics::simulate(truth, instrument, mask, noise, context.seed)?.snapshot;
+        // Networks that take snapshots as they are take them in 0..1, and answer in the unit of their training.
+        let published =
+            (network && takes_snapshots(card.name, instrument)).then(|| instrument.estimate_scale(&taken));
+        let snapshot = match published {
+            Some(_) => {
+                let largest = taken.as_slice().iter().copied().fold(f32::MIN_POSITIVE, f32::max);
+                Snapshot::new(taken.view().mapv(|y| y / largest))?
+            }
+            None => taken,
+        };
         let problem = Problem {
             snapshot: &snapshot,
             instrument,
-            operator: Some(&camera),
+            operator: Some(&operator),
             mask: Some(mask),
-            // The benchmark is noise-free, and methods are told so.
-            noise: NoiseLevel::Known(0.0),
+            noise: NoiseLevel::Known(detector::noise_sigma(noise, &snapshot, instrument.bands())),
             warm_start: None,
         };
         let mut progress = context.progress(card.name, 1);
-        let reconstruction = method.reconstruct(&problem, &mut progress)?;
+        let mut reconstruction = method.reconstruct(&problem, &mut progress)?;
+        if let Some(scale) = published {
+            reconstruction.cube.as_mut_slice().iter_mut().for_each(|v| *v /= scale);
+        }
         result.seconds += reconstruction.elapsed.as_secs_f64() / scenes.len() as f64;
         result.scenes.push((name.clone(), Scores::compute(truth, &reconstruction.cube)?));
     }
@@ -239,10 +277,16 @@ fn mean(scenes: &[(String, Scores)], figure: impl Fn(&Scores) -> f64) -> f64 {
     scenes.iter().map(|(_, scores)| figure(scores)).sum::<f64>() / scenes.len().max(1) as f64
 }
 
-fn document(results: &[Result], group: Option<&str>, command: &str) -> String {
+fn document(results: &[Result], camera: &Camera<'_>, group: Option<&str>, command: &str) -> String {
+    let Camera { instrument, noise } = camera;
+    let snapshots = match noise {
+        NoiseModel::None => "noise-free snapshots".to_string(),
+        noise => format!("snapshots with noise `{}`", detector::format_noise(*noise)),
+    };
     let mut text = format!(
-        "# Results\n\nMade by `{command}`; nothing here is written by hand. Instrument `standard`, noise-free snapshots, \
-         means over the scenes of the folder; `docs/metrics.md` says what each figure means.\n"
+        "# Results\n\nMade by `{command}`; nothing here is written by hand. Instrument `{}`, {snapshots}, means over the \
+         scenes of the folder; `docs/metrics.md` says what each figure means.\n",
+        instrument.name
     );
     let mut masks: Vec<&str> = results.iter().map(|result| result.mask.as_str()).collect();
     masks.dedup();
@@ -292,6 +336,9 @@ fn document(results: &[Result], group: Option<&str>, command: &str) -> String {
                 .for_each(|result| text += &format!(" {:.2} |", result.scenes[index].1.psnr_unit_peak));
         }
         text.push('\n');
+    }
+    if instrument.name != "standard" {
+        return text;
     }
     text + "\n## Published figures, quoted\n\nOn ten other scenes (KAIST crops of the simulated benchmark, noise-free, \
             its one mask), by networks trained on far more data: not comparable with the tables above.\n\n| method | \
