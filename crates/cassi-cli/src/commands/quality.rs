@@ -40,7 +40,7 @@ pub(crate) struct Options {
     /// Noise of the snapshots: none, gaussian:SIGMA, or binomial[:QE,LEVELS]; methods are told its level
     #[arg(long, value_name = "MODEL", default_value = "none")]
     noise: String,
-    /// A mask, cut to the scenes' size where it is larger; may be repeated [default: the instrument's own]
+    /// A mask, cut or tiled to the scenes' size; may be repeated [default: the instrument's own]
     #[arg(long = "mask", value_name = "FILE")]
     masks: Vec<String>,
     /// A method, with a weights file if not the default one; may be repeated
@@ -239,7 +239,9 @@ fn measure(
     };
     for (name, truth) in scenes {
         let taken = cassi_optics::simulate(truth, instrument, mask, noise, context.seed)?.snapshot;
-        // Networks that take snapshots as they are take them in 0..1, and answer in the unit of their training.
+        let level = NoiseLevel::Known(detector::noise_sigma(noise, &taken, instrument.bands()));
+        // Networks that take snapshots as they are take them in 0..1 and no noise level, and answer in the unit of
+        // their training.
         let published =
             (network && takes_snapshots(card.name, instrument)).then(|| instrument.estimate_scale(&taken));
         let snapshot = match published {
@@ -254,7 +256,7 @@ fn measure(
             instrument,
             operator: Some(&operator),
             mask: Some(mask),
-            noise: NoiseLevel::Known(detector::noise_sigma(noise, &snapshot, instrument.bands())),
+            noise: level,
             warm_start: None,
         };
         let mut progress = context.progress(card.name, 1);

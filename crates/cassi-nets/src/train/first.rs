@@ -1,4 +1,4 @@
-//! The solver whose estimate a network refines (`gap-tv+mst-s`), in the place of the un-sheared snapshot.
+//! The solver whose estimate a network refines (`gap-tv+mst-s`), in the place of the snapshot.
 //!
 //! It runs on the CPU, a sample a thread, whatever device the network is on.
 
