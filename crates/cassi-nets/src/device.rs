@@ -100,3 +100,59 @@ pub fn single_threaded_blas() {
         }
     }
 }
+
+/// Ends the helper threads that OpenMP keeps for the thread that calls; it gets new ones when it next asks for them.
+///
+/// They only wait, but GNU's OpenMP counts them, and once it has more threads than the machine has cores it puts all of
+/// them to sleep at every barrier in the place of a short wait. The worker of a network with batch normalisation has
+/// barriers in every layer and ran at half its speed after the first validation, which had left such a thread behind.
+#[allow(unsafe_code)] // dlsym and what it finds are foreign calls
+pub fn end_helper_threads() {
+    #[cfg(target_os = "linux")]
+    // SAFETY: dlsym takes a C string and only looks up. OpenMP 5.0 says that the function of that name takes an
+    // `omp_pause_resource_t` (1: soft), an int in every implementation, and returns an int; outside a parallel region,
+    // where Rust code always is, it may be called at any time.
+    unsafe {
+        let found = libc::dlsym(libc::RTLD_DEFAULT, c"omp_pause_resource_all".as_ptr());
+        if !found.is_null() {
+            let pause: unsafe extern "C" fn(libc::c_int) -> libc::c_int = std::mem::transmute(found);
+            pause(1);
+        }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use tch::{Device, Kind, Tensor};
+
+    use super::*;
+
+    #[test]
+    fn helper_threads_end_and_come_back() {
+        // More helpers than other tests have threads, which are counted, too.
+        let helpers = || std::fs::read_dir("/proc/self/task").unwrap().count();
+        // What a thread asks for holds for it alone.
+        std::thread::spawn(move || {
+            tch::set_num_threads(64);
+            let busy = || {
+                let x = Tensor::ones([64, 1 << 16], (Kind::Float, Device::Cpu));
+                assert_eq!(x.exp().size(), [64, 1 << 16]);
+            };
+            let before = helpers();
+            busy();
+            let with = helpers();
+            assert!(with >= before + 40, "{with} threads after {before}");
+            end_helper_threads();
+            // They end by themselves, soon.
+            let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+            while helpers() + 40 > with {
+                assert!(std::time::Instant::now() < end, "{} of {with} threads are left", helpers());
+                std::thread::yield_now();
+            }
+            busy();
+            assert!(helpers() >= before + 40);
+        })
+        .join()
+        .unwrap();
+    }
+}

@@ -327,6 +327,7 @@ impl<'a> Training<'a> {
         };
         let (scores, tensors) = if average { self.optimiser.with_average(judge) } else { judge() };
         tch::set_num_threads(1);
+        device::end_helper_threads();
         let step = self.progress.step;
         let mut best = hardness == 1.0;
         if !scores.is_empty() {
