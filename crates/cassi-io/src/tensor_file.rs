@@ -13,7 +13,7 @@ use crate::{Attribute, Contents, Endian, Kind, Order, ParseError, Variable};
 pub enum TensorPrecision {
     /// Singles, exactly as they are.
     F32,
-    /// Half precision, rounded to nearest even.
+    /// Half precision, rounded to nearest even; its largest number is 65504.
     F16,
 }
 
@@ -82,7 +82,8 @@ pub fn parse_safetensors(bytes: &[u8]) -> Result<Contents, ParseError> {
 /// bytes.
 ///
 /// # Errors
-/// If the library refuses a tensor (it does not refuse what [`cassi_core::Tensor::new`] accepts).
+/// If a finite number would become infinite in half precision, or the library refuses a tensor (it does not refuse what
+/// [`cassi_core::Tensor::new`] accepts).
 pub fn safetensors_bytes(
     tensors: &NamedTensors,
     precision: TensorPrecision,
@@ -102,6 +103,14 @@ pub fn safetensors_bytes(
                 Dtype::F32
             }
             TensorPrecision::F16 => {
+                let too_large = |v: &&f32| v.is_finite() && half::f16::from_f32(**v).is_infinite();
+                if let Some(value) = tensor.data.iter().find(too_large) {
+                    return Err(ParseError::invalid(
+                        format!("a value of `{name}`"),
+                        value,
+                        "65504 at most in half precision; write single precision (`cassi convert` without --half)",
+                    ));
+                }
                 data.extend(tensor.data.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()));
                 Dtype::F16
             }
@@ -153,6 +162,23 @@ mod tests {
         {
             // Half precision keeps 11 bits.
             assert!((got - want).abs() <= want.abs() / 2048.0);
+        }
+    }
+
+    #[test]
+    fn what_half_precision_cannot_hold_is_refused() {
+        let one = |value| {
+            let mut tensors = NamedTensors::new();
+            tensors.insert("running_var", Tensor::new(vec![1], vec![value]).unwrap());
+            safetensors_bytes(&tensors, TensorPrecision::F16, &BTreeMap::new())
+        };
+        // 65520 is half way to where the next number would be, and rounds up.
+        for value in [65_504.0, -65_519.0, f32::INFINITY] {
+            assert!(one(value).is_ok(), "{value}");
+        }
+        for value in [65_520.0, -123_564.25] {
+            let message = one(value).unwrap_err().to_string();
+            assert!(message.contains("`running_var`") && message.contains(&value.to_string()), "{message}");
         }
     }
 

@@ -53,7 +53,7 @@ pub fn read_tensors_with_metadata(path: &Path) -> Result<(NamedTensors, BTreeMap
 /// Writes a safetensors file, whole or not at all: same tensors and metadata, same bytes.
 ///
 /// # Errors
-/// If the operating system refuses.
+/// If a finite number is beyond half precision, where that was asked for, or the operating system refuses.
 pub fn write_tensors(
     path: &Path,
     tensors: &NamedTensors,

@@ -181,15 +181,19 @@ fn under_mask(
         (Some(file), _) => Path::new(file).file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         (None, own) => own.clone().unwrap_or_default(),
     };
-    for method in methods {
-        let built = registry::make(Request {
+    let make = |method: &Asked<'_>| {
+        registry::make(Request {
             name: method.name,
             settings: &[],
             weights: method.weights.map(Weights::open).transpose()?,
             engine: &EngineOptions::default(),
             instrument,
             mask: Some(&mask),
-        })?;
+        })
+    };
+    // All before the first is measured: weights that cannot be used are refused at once.
+    let built = methods.iter().map(make).collect::<anyhow::Result<Vec<_>>>()?;
+    for (method, built) in methods.iter().zip(built) {
         context.say_all(&built.notes);
         context.say(format!("{} under {name}: {} scenes", method.label, scenes.len()));
         let result = measure(built.method.as_ref(), &name, &window, scenes, camera, context)?;
