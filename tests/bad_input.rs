@@ -269,8 +269,8 @@ fn a_disk_that_fills_up_leaves_what_was_there() {
 fn an_interrupted_write_leaves_what_was_there() {
     let scratch = Scratch::new();
     let scene = scratch.file("s.npy");
-    // Half a second of deflating: time enough to be interrupted in.
-    output(&["scene", "make", "--rows", "256", "--columns", "256", "-o", &scene]);
+    // Two seconds of deflating: time enough to be interrupted in, on a busy machine, too.
+    output(&["scene", "make", "--rows", "512", "--columns", "512", "-o", &scene]);
     for (signal, number) in [("INT", 2), ("TERM", 15)] {
         let out = write(&scratch, "x.h5", b"what was there");
         let mut child = Command::new(env!("CARGO_BIN_EXE_cassi"))
