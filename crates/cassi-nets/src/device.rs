@@ -120,39 +120,3 @@ pub fn end_helper_threads() {
         }
     }
 }
-
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use tch::{Device, Kind, Tensor};
-
-    use super::*;
-
-    #[test]
-    fn helper_threads_end_and_come_back() {
-        // More helpers than other tests have threads, which are counted, too.
-        let helpers = || std::fs::read_dir("/proc/self/task").unwrap().count();
-        // What a thread asks for holds for it alone.
-        std::thread::spawn(move || {
-            tch::set_num_threads(64);
-            let busy = || {
-                let x = Tensor::ones([64, 1 << 16], (Kind::Float, Device::Cpu));
-                assert_eq!(x.exp().size(), [64, 1 << 16]);
-            };
-            let before = helpers();
-            busy();
-            let with = helpers();
-            assert!(with >= before + 40, "{with} threads after {before}");
-            end_helper_threads();
-            // They end by themselves, soon.
-            let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
-            while helpers() + 40 > with {
-                assert!(std::time::Instant::now() < end, "{} of {with} threads are left", helpers());
-                std::thread::yield_now();
-            }
-            busy();
-            assert!(helpers() >= before + 40);
-        })
-        .join()
-        .unwrap();
-    }
-}
